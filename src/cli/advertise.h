@@ -1,0 +1,11 @@
+/* What a client needs to know to come here: URL and variables (decision O3). Pure. */
+#pragma once
+#include "cli/banner.h"
+
+/* "http://nono:PASSWORD@HOST:PORT" of the first TCP listener: password percent-encoded, IPv6 in
+ * brackets, a wildcard replaced by the loopback address of its family. False, and nothing added,
+ * when there is no TCP listener. */
+bool advertise_url(struct buf *out, const struct banner_facts *f);
+/* Calls `fn` for each variable. The values need no quotes in a shell. */
+typedef void advertise_fn(void *owner, const char *name, struct str value);
+void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner);

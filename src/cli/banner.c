@@ -1,0 +1,213 @@
+#include "cli/banner.h"
+#include "base/encode.h"
+#include "cli/advertise.h"
+
+struct style {
+    const char *bold, *yellow, *cyan, *dim, *end;
+};
+static const struct style plain = {"", "", "", "", ""};
+static const struct style coloured = {"\x1b[1m", "\x1b[33m", "\x1b[36m", "\x1b[2m", "\x1b[0m"};
+
+static void add_listeners(struct buf *out, const struct banner_facts *f, const struct style *s)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        const struct server_listener *l = &f->listeners[i];
+        char text[ADDRESS_TEXT_SIZE];
+        buf_printf(out, "  %snono proxy listening on%s ", s->bold, s->end);
+        if (l->is_unix) {
+            buf_add_z(out, "unix:");
+            encode_visible(out, l->path);
+        } else {
+            buf_printf(out, "%.*s:%u", (int)address_text(&l->address, text), text, l->port);
+        }
+        buf_add_c(out, '\n');
+    }
+}
+
+static void add_url(struct buf *out, const struct banner_facts *f, const struct style *s)
+{
+    buf_printf(out, "  proxy URL: %s", f->token ? s->cyan : "");
+    if (!advertise_url(out, f))
+        buf_add_z(out, "none for a unix socket; a relay to it makes one");
+    buf_printf(out, "%s\n", f->token ? s->end : "");
+}
+
+/* A password may hold anything but ASCII controls. What is no UTF-8 or a C1 control must not reach
+ * the terminal; there is none:
+ * --pass is UTF-8, and C1 controls are escaped here. */
+static void add_token(struct buf *out, struct str token)
+{
+    for (size_t i = 0; i < token.n; i++) {
+        bool c1 = token.p[i] == '\xc2' && i + 1 < token.n && (unsigned char)token.p[i + 1] < 0xa0;
+        if (c1)
+            buf_printf(out, "\\u00%02x", (unsigned char)token.p[++i]);
+        else
+            buf_add_c(out, token.p[i]);
+    }
+}
+
+static void add_export(void *owner, const char *name, struct str value)
+{
+    struct buf *out = owner;
+    buf_printf(out, "  export %s=", name);
+    buf_add_str(out, value);
+    buf_add_c(out, '\n');
+}
+
+/* `*` opens the gateway as an empty list does; the banner says which of them it was. */
+static const struct setting *star(const struct config *c)
+{
+    for (size_t i = 0; i < c->allow.n; i++) {
+        if (str_eq(c->allow.v[i].value, STR("*")))
+            return &c->allow.v[i];
+    }
+    return NULL;
+}
+
+static void add_policy(struct buf *out, const struct config *c, const struct banner_facts *f)
+{
+    const struct setting *opener = star(c);
+    buf_add_z(out, "  policy: ");
+    if (f->policy == POLICY_ALLOWLIST)
+        buf_printf(out, "only listed hosts are allowed (%zu allow, %zu deny)\n", c->allow.n,
+                   c->deny.n);
+    else if (f->policy == POLICY_DENY_ALL)
+        buf_add_z(out, "every host is denied\n");
+    else if (c->allow.n == 0)
+        buf_add_z(out, "every host is allowed (no --allow-domain given)\n");
+    else if (opener)
+        buf_printf(out, "every host is allowed ('*' in %.*s)\n", STR_ARG(opener->origin));
+    else
+        buf_add_z(out, "every host is allowed\n");
+}
+
+static void add_notes(struct buf *out, const struct banner_facts *f, const struct style *s)
+{
+    if (f->upstream.n) {
+        buf_add_z(out, "  upstream proxy: ");
+        encode_visible(out, f->upstream);
+        buf_add_z(out, f->names_there
+                           ? " (it resolves names: they are judged by name, not by address)\n"
+                           : "\n");
+    }
+    for (size_t i = 0; f->warnings && i < f->warnings->n; i++) {
+        buf_printf(out, "  %swarning:%s ", s->yellow, s->end);
+        encode_visible(out, f->warnings->v[i].value);
+        buf_add_c(out, '\n');
+    }
+}
+
+void banner_text(struct buf *out, const struct config *c, const struct banner_facts *f, bool colour)
+{
+    const struct style *s = colour ? &coloured : &plain;
+    buf_add_c(out, '\n');
+    add_listeners(out, f, s);
+    if (!f->token)
+        buf_printf(out, "  %sauth disabled (--no-auth): any local process can use this proxy%s\n",
+                   s->yellow, s->end);
+    add_url(out, f, s);
+    if (f->token) {
+        buf_printf(out, "  token:     %s", s->dim);
+        add_token(out, secret_borrow(f->token));
+        buf_printf(out, "%s\n", s->end);
+    }
+    buf_add_c(out, '\n');
+    advertise_env(f, add_export, out);
+    buf_add_c(out, '\n');
+    add_policy(out, c, f);
+    add_notes(out, f, s);
+    buf_printf(out, "\n  %sPress Ctrl-C to stop.%s\n", s->dim, s->end);
+}
+
+static void add_env_line(void *owner, const char *name, struct str value)
+{
+    struct buf *out = owner;
+    buf_add_z(out, name);
+    buf_add_c(out, '=');
+    buf_add_str(out, value);
+    buf_add_c(out, '\n');
+}
+
+void banner_env_lines(struct buf *out, const struct banner_facts *f)
+{
+    advertise_env(f, add_env_line, out);
+}
+
+static void json_listener(struct buf *out, const struct server_listener *l)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    if (l->is_unix) {
+        buf_add_z(out, "{\"path\":");
+        encode_json(out, l->path);
+    } else {
+        buf_printf(out, "{\"address\":\"%.*s\",\"port\":%u", (int)address_text(&l->address, text),
+                   text, l->port);
+    }
+    buf_add_c(out, '}');
+}
+
+struct json_env {
+    struct buf *out;
+    bool more;
+};
+
+static void json_variable(void *owner, const char *name, struct str value)
+{
+    struct json_env *e = owner;
+    buf_add_z(e->out, e->more ? "," : "");
+    encode_json(e->out, str_from(name));
+    buf_add_c(e->out, ':');
+    encode_json(e->out, value);
+    e->more = true;
+}
+
+static void json_url(struct buf *out, const struct banner_facts *f)
+{
+    /* Everything in it is percent-encoded or an address: no JSON escapes are needed. */
+    size_t before = out->n;
+    buf_add_c(out, '"');
+    if (advertise_url(out, f)) {
+        buf_add_c(out, '"');
+        return;
+    }
+    if (buf_ok(out))
+        out->n = before;
+    buf_add_z(out, "null");
+}
+
+static void json_warnings(struct buf *out, const struct settings *warnings)
+{
+    for (size_t i = 0; warnings && i < warnings->n; i++) {
+        buf_add_z(out, i ? "," : "");
+        encode_json(out, warnings->v[i].value);
+    }
+}
+
+void banner_json(struct buf *out, const struct banner_facts *f)
+{
+    static const char *const kinds[] = {
+        [POLICY_ALLOW_ALL] = "allow_all",
+        [POLICY_ALLOWLIST] = "allowlist",
+        [POLICY_DENY_ALL] = "deny_all",
+    };
+    struct json_env env = {out, false};
+    buf_add_z(out, "{\"version\":\"" NONO_VERSION "\",\"listeners\":[");
+    for (size_t i = 0; i < f->n; i++) {
+        buf_add_z(out, i ? "," : "");
+        json_listener(out, &f->listeners[i]);
+    }
+    buf_add_z(out, "],\"url\":");
+    json_url(out, f);
+    buf_add_z(out, ",\"token\":");
+    if (f->token)
+        encode_json(out, secret_borrow(f->token));
+    else
+        buf_add_z(out, "null");
+    buf_add_z(out, ",\"env\":{");
+    advertise_env(f, json_variable, &env);
+    buf_add_z(out, "},\"routes\":[],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"");
+    buf_add_z(out, kinds[f->policy]);
+    buf_add_z(out, "\",\"warnings\":[");
+    json_warnings(out, f->warnings);
+    buf_add_z(out, "]}\n");
+}

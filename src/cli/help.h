@@ -1,0 +1,13 @@
+/* Texts made from the option table. Pure; any thread. */
+#pragma once
+#include "cli/options.h"
+
+/* `nono --help`: commands and global options. */
+void help_main(struct buf *out);
+/* `nono proxy --help`, or a short one for another command. */
+void help_command(struct buf *out, const struct command *command);
+void help_version(struct buf *out);
+/* The manual page in troff (docs/nono.1). */
+void help_man(struct buf *out);
+/* A completion script for bash, zsh or fish. False for another shell. */
+bool help_completion(struct buf *out, struct str shell) MUST_CHECK;

@@ -1,0 +1,12 @@
+/* "Did you mean …?" Pure; any thread. */
+#pragma once
+#include "base/str.h"
+
+/* Edit distance with insertions, deletions, replacements and swaps of neighbours; at most `limit`
+ * + 1. ASCII case is ignored. */
+unsigned suggest_distance(struct str a, struct str b, unsigned limit);
+/* The option (long name without dashes) that was probably meant, or NULL. */
+const char *suggest_option(struct str name);
+const char *suggest_command(struct str name);
+/* The same among time limit names. */
+const char *suggest_timeout(struct str name);

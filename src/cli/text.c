@@ -1,0 +1,84 @@
+#include "cli/cli_int.h"
+#include "base/encode.h"
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <unistd.h>
+
+enum { QUOTED_MAX = 120, PRINT_WAIT_MS = 2000 };
+
+/* Bytes of the UTF-8 sequence that begins at s.p[i], or 0 (RFC 3629: shortest form, no surrogates,
+ * up to U+10FFFF). */
+static size_t sequence(struct str s, size_t i)
+{
+    unsigned char first = (unsigned char)s.p[i];
+    size_t n = first < 0x80   ? 1
+               : first < 0xc2 ? 0
+               : first < 0xe0 ? 2
+               : first < 0xf0 ? 3
+               : first < 0xf5 ? 4
+                              : 0;
+    if (n == 0 || n > s.n - i)
+        return 0;
+    for (size_t k = 1; k < n; k++) {
+        if (((unsigned char)s.p[i + k] & 0xc0) != 0x80)
+            return 0;
+    }
+    unsigned char second = n > 1 ? (unsigned char)s.p[i + 1] : 0;
+    bool bad = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+               (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    return bad ? 0 : n;
+}
+
+bool cli_utf8_ok(struct str s)
+{
+    for (size_t i = 0, n; i < s.n; i += n) {
+        n = sequence(s, i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+void cli_add_quoted(struct buf *out, struct str text)
+{
+    buf_add_c(out, '\'');
+    encode_visible(out, str_of(text.p, text.n < QUOTED_MAX ? text.n : QUOTED_MAX));
+    buf_add_z(out, text.n > QUOTED_MAX ? "...'" : "'");
+}
+
+void cli_add_wrapped(struct buf *out, struct str text, size_t indent, size_t width)
+{
+    size_t column = indent;
+    struct str rest = text, word;
+    for (bool first = true; str_next(&rest, ' ', &word); first = false) {
+        if (!first && column + 1 + word.n > width) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (!first) {
+            buf_add_c(out, ' ');
+            column++;
+        }
+        buf_add_str(out, word);
+        column += word.n;
+    }
+}
+
+void cli_print(int fd, const struct buf *text)
+{
+    size_t done = 0;
+    while (buf_ok(text) && done < text->n) {
+        struct pollfd ready = {.fd = fd, .events = POLLOUT};
+        int n = poll(&ready, 1, PRINT_WAIT_MS);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || !(ready.revents & POLLOUT))
+            return;
+        /* A pipe that polls writable takes PIPE_BUF bytes without blocking. */
+        size_t piece = text->n - done < PIPE_BUF ? text->n - done : PIPE_BUF;
+        ssize_t put = write(fd, text->p + done, piece);
+        if (put < 0 && errno != EINTR && errno != EAGAIN)
+            return;
+        done += put > 0 ? (size_t)put : 0;
+    }
+}

@@ -1,0 +1,31 @@
+/* Everything that requests are judged and served by, built from a config: immutable after it is published, counted, shared by workers.
+ * An exchange pins the one it was decided with; a reload builds a new one as a whole or not at all. */
+#pragma once
+#include "config/config.h"
+#include "config/hop.h"
+#include "policy/decide.h"
+#include "policy/identify.h"
+#include "policy/policy.h"
+#include "tls/client.h"
+
+struct runtime {
+    _Atomic uint32_t refs_;
+    uint64_t generation;         /* 1, 2, … in the order of reloads */
+    struct policy *policy;
+    struct clients clients;
+    struct hop *hop;             /* NULL: direct */
+    struct str hop_text;         /* "host:port" for audit; empty */
+    uint64_t timeout_ms[TIMEOUT_COUNT_];
+    struct tls_trust *trust;
+    bool audit_fail_closed;
+    struct hostname *server_names;
+    size_t n_server_names;
+    struct settings warnings;    /* notices for banner and JSON (value only) */
+};
+
+/* Reads the environment for SSL_CERT_FILE / SSL_CERT_DIR. `token`: the session token (referenced). ERR_INVALID with one sentence that
+ * names value, origin and remedy. Any thread. */
+enum err runtime_new(const struct config *c, struct secret *token, uint64_t generation, struct runtime **ret_runtime, struct errctx *ctx)
+    MUST_CHECK;
+struct runtime *runtime_ref(struct runtime *r);
+void runtime_unref(struct runtime *r); /* any thread; NULL allowed */

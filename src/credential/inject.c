@@ -1,0 +1,244 @@
+#include "credential/inject.h"
+#include "base/limits.h"
+
+/* A token this long is nobody's word by chance, so it is looked for anywhere (decision K8). */
+enum { LONG_TOKEN = 16 };
+
+/* ---- looking for a token in a text ---- */
+
+static bool holds(struct str text, struct str token)
+{
+    return token.n && text.n >= token.n && memmem(text.p, text.n, token.p, token.n) != NULL;
+}
+
+static int hex_digit(char c)
+{
+    if (ascii_is_digit((unsigned char)c))
+        return c - '0';
+    char l = ascii_lower(c);
+    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
+/* One byte at text.p[*i], a valid %XX read as one; *i moves behind it. */
+static char decoded_at(struct str text, size_t *i)
+{
+    char c = text.p[(*i)++];
+    if (c != '%' || *i + 2 > text.n)
+        return c;
+    int high = hex_digit(text.p[*i]), low = hex_digit(text.p[*i + 1]);
+    if (high < 0 || low < 0)
+        return c;
+    *i += 2;
+    return (char)(high << 4 | low);
+}
+
+/* Whether text, percent-decoded, begins with token; *ret_used is how much of it that took. */
+static bool begins_decoded(struct str text, struct str token, size_t *ret_used)
+{
+    size_t i = 0;
+    for (size_t k = 0; k < token.n; k++)
+        if (i >= text.n || decoded_at(text, &i) != token.p[k])
+            return false;
+    *ret_used = i;
+    return true;
+}
+
+static bool holds_decoded(struct str text, struct str token)
+{
+    size_t used;
+    if (str_find(text, '%') == text.n)
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (begins_decoded(str_of(text.p + i, text.n - i), token, &used))
+            return true;
+    return false;
+}
+
+static bool equals_decoded(struct str text, struct str token)
+{
+    size_t used;
+    return begins_decoded(text, token, &used) && used == text.n;
+}
+
+/* "Scheme rest": the first word, and what follows its blanks. */
+static bool cut_word(struct str value, struct str *ret_word, struct str *ret_rest)
+{
+    size_t i = 0;
+    while (i < value.n && value.p[i] != ' ' && value.p[i] != '\t')
+        i++;
+    *ret_word = str_of(value.p, i);
+    *ret_rest = str_trim(str_of(value.p + i, value.n - i));
+    return i < value.n;
+}
+
+/* Base64 is read in place: no memory, so nothing that could be refused, and this look never fails
+ * open. Both alphabets, padding or not: some servers take them all. */
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+/* The k-th decoded byte of text, whose characters are all digits. */
+static char base64_byte(struct str text, size_t k)
+{
+    size_t bit = k * 8, at = bit / 6;
+    unsigned pair =
+        (unsigned)base64_digit(text.p[at]) << 6 | (unsigned)base64_digit(text.p[at + 1]);
+    return (char)(pair >> (4 - bit % 6));
+}
+
+/* The encoded part of a Basic value; *ret_n is the length of what it decodes to, 0 for any other
+ * value. */
+static struct str basic_of(struct str value, size_t *ret_n)
+{
+    struct str word, rest;
+    size_t digits = 0;
+    *ret_n = 0;
+    if (!cut_word(value, &word, &rest) || !str_eq_nocase(word, STR("basic")))
+        return STR_NULL;
+    while (digits < rest.n && base64_digit(rest.p[digits]) >= 0)
+        digits++;
+    *ret_n = digits * 6 / 8;
+    return str_of(rest.p, digits);
+}
+
+static bool base64_matches(struct str text, size_t at, struct str token)
+{
+    for (size_t k = 0; k < token.n; k++)
+        if (base64_byte(text, at + k) != token.p[k])
+            return false;
+    return true;
+}
+
+/* ---- one field value, one target ---- */
+
+static bool basic_leaks(struct str value, struct str token)
+{
+    size_t n, password = 0;
+    struct str text = basic_of(value, &n);
+    if (n < token.n)
+        return false;
+    if (token.n >= LONG_TOKEN) {
+        for (size_t at = 0; at + token.n <= n; at++)
+            if (base64_matches(text, at, token))
+                return true;
+        return false;
+    }
+    while (password < n && base64_byte(text, password) != ':')
+        password++;
+    password = password < n ? password + 1 : 0; /* no colon: the whole of it */
+    return n - password == token.n && base64_matches(text, password, token);
+}
+
+static bool value_leaks(struct str value, struct str token)
+{
+    struct str word, rest;
+    if (token.n >= LONG_TOKEN && holds(value, token))
+        return true;
+    if (token.n < LONG_TOKEN) {
+        if (str_eq(value, token))
+            return true;
+        if (cut_word(value, &word, &rest) && str_eq(rest, token))
+            return true;
+    }
+    return basic_leaks(value, token);
+}
+
+/* Whether a piece of text between separators, or what follows its first '=' (with `pairs`), is the
+ * token. */
+static bool piece_leaks(struct str text, char separator, bool pairs, struct str token)
+{
+    struct str piece;
+    while (str_next(&text, separator, &piece)) {
+        size_t eq = pairs ? str_find(piece, '=') : piece.n;
+        if (eq < piece.n)
+            piece = str_of(piece.p + eq + 1, piece.n - eq - 1);
+        if (equals_decoded(piece, token))
+            return true;
+    }
+    return false;
+}
+
+/* The target without scheme and authority: the name of a host is no place for a short password to
+ * be found in. */
+static struct str path_of(struct str target)
+{
+    static const struct str mark = {"://", 3};
+    const char *at = memmem(target.p, target.n, mark.p, mark.n);
+    if (target.n == 0 || target.p[0] == '/' || !at)
+        return target;
+    size_t start = (size_t)(at - target.p) + mark.n;
+    struct str rest = str_of(target.p + start, target.n - start);
+    size_t slash = str_find(rest, '/'), query = str_find(rest, '?');
+    size_t end = slash < query ? slash : query;
+    return str_of(rest.p + end, rest.n - end);
+}
+
+static bool target_leaks(struct str target, struct str token)
+{
+    if (token.n >= LONG_TOKEN)
+        return holds(target, token) || holds_decoded(target, token);
+    struct str path = path_of(target);
+    size_t mark = str_find(path, '?');
+    struct str query = mark < path.n ? str_of(path.p + mark + 1, path.n - mark - 1) : STR_NULL;
+    return piece_leaks(str_of(path.p, mark), '/', false, token) ||
+           piece_leaks(query, '&', true, token);
+}
+
+/* Host is our own text, written from a target that policy has allowed. */
+static bool field_leaks(const struct field *f, struct str token)
+{
+    if (token.n < LONG_TOKEN)
+        return f->id != FIELD_HOST && value_leaks(f->value, token);
+    return holds(f->name, token) || value_leaks(f->value, token);
+}
+
+/* ---- the two calls ---- */
+
+static bool fields_leak(const struct fields *fields, struct str token, bool dropped_too)
+{
+    for (unsigned i = 0; i < fields->n; i++) {
+        const struct field *f = &fields->v[i];
+        if ((dropped_too || !f->drop) && field_leaks(f, token))
+            return true;
+    }
+    return false;
+}
+
+enum err inject(const struct clients *clients, const struct decision *d, struct http_head *head,
+                struct errctx *ctx)
+{
+    if (d->verdict != VERDICT_ALLOW)
+        return err_set(ctx, ERR_INTERNAL, "a request that was not allowed came to the injector");
+    if (clients->auth_off)
+        return ERR_OK;
+    for (unsigned i = 0; i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        bool long_one = token.n >= LONG_TOKEN;
+        if (token.n == 0)
+            continue;
+        if (target_leaks(head->target, token) || (long_one && holds(head->method, token)) ||
+            fields_leak(&head->fields, token, false))
+            return err_set(ctx, ERR_BAD_REQUEST,
+                           "the request would carry the gateway's own token or password upstream");
+    }
+    return ERR_OK;
+}
+
+bool inject_trailers_leak(const struct clients *clients, const struct fields *trailers)
+{
+    if (clients->auth_off)
+        return false;
+    for (unsigned i = 0; i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        if (token.n && fields_leak(trailers, token, true))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,141 @@
+/* From the first signal to the end. */
+#include "server/server_int.h"
+
+#include "audit/lifecycle.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "sys/clock.h"
+#include "sys/notify.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+void server_record(struct server *s, const char *event, struct str reason)
+{
+    struct buf b;
+    char hash[24];
+    bool whole = str_eq(str_from(event), STR("start")) || str_eq(str_from(event), STR("reload"));
+
+    if (!s->audit)
+        return;
+    (void)snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)config_hash(s->config));
+    buf_init(&b, 8192);
+    lifecycle_format(&b, event, clock_wall_ms(), whole ? STR(NONO_VERSION) : STR(""),
+                     whole ? str_from(hash) : STR(""), reason, 0);
+    if (buf_ok(&b))
+        (void)queue_add(s->audit, b.p, b.n);
+    buf_fini(&b);
+}
+
+static void stop_worker(struct worker *w)
+{
+    worker_end_all(w);
+    loop_stop(w->loop);
+}
+
+void server_stop(struct server *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    server_tell(s, stop_worker);
+    if (s->control)
+        loop_stop(s->control);
+}
+
+static void on_deadline(struct timer *t)
+{
+    server_stop(CONTAINER_OF(t, struct server, deadline));
+}
+
+static void drain(struct server *s)
+{
+    s->draining = true;
+    notify_send("STOPPING=1");
+    if (!s->config->silent)
+        (void)fprintf(stderr, "\n  [nono] Shutting down proxy...\n");
+    server_record(s, "drain", STR(""));
+    server_tell(s, worker_drain);
+    timer_init(&s->deadline, on_deadline);
+    if (s->config->drain_timeout_ms)
+        timer_set(s->control, &s->deadline, s->config->drain_timeout_ms);
+    else
+        server_stop(s);
+}
+
+void server_on_signal(void *owner, int signo)
+{
+    struct server *s = owner;
+
+    if (signo == SIGHUP) {
+        if (!s->draining)
+            server_reload(s);
+    } else if (s->draining) {
+        server_stop(s);
+    } else {
+        drain(s);
+    }
+}
+
+/* A worker that drains has nothing left: when that is true of all, there is nothing to wait for. */
+struct empty {
+    struct msg msg;
+    struct server *server;
+};
+
+static void on_empty_said(struct msg *m)
+{
+    struct empty *e = CONTAINER_OF(m, struct empty, msg);
+    struct server *s = e->server;
+
+    s->n_empty++;
+    mem_free(e);
+    if (s->n_empty == s->n_threads)
+        server_stop(s);
+}
+
+void server_on_empty(struct worker *w)
+{
+    struct server *s = w->shared->server;
+    struct empty *e;
+
+    if (atomic_exchange(&s->threads[w->index].empty_said, true))
+        return;
+    e = mem_alloc(sizeof(*e));
+    if (!e)
+        return; /* the deadline ends it */
+    *e = (struct empty){.msg = {.fn = on_empty_said}, .server = s};
+    loop_post(s->control, &e->msg);
+}
+
+/* ---------------------------------------------------------------- systemd's watchdog */
+
+static void pong(struct worker *w)
+{
+    struct server *s = w->shared->server;
+
+    atomic_fetch_add(&s->threads[w->index].pongs, 1);
+}
+
+/* Every loop must have turned since the last look. */
+static void on_watchdog(struct timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, watchdog);
+    bool all = true;
+
+    for (unsigned i = 0; i < s->n_threads; i++)
+        all &= atomic_exchange(&s->threads[i].pongs, 0) > 0;
+    if (all)
+        notify_send("WATCHDOG=1");
+    server_tell(s, pong);
+    timer_set(s->control, t, notify_watchdog_ms());
+}
+
+void server_watchdog_start(struct server *s)
+{
+    if (!notify_watchdog_ms())
+        return;
+    timer_init(&s->watchdog, on_watchdog);
+    server_tell(s, pong);
+    timer_set(s->control, &s->watchdog, notify_watchdog_ms());
+}

@@ -1,0 +1,191 @@
+#include "server/server.h"
+
+#include "base/encode.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/server_int.h"
+#include "sys/clock.h"
+#include "sys/harden.h"
+#include "sys/notify.h"
+#include "sys/random.h"
+#include "upstream/resolver.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS_SPARE = 512, TOKEN_BYTES = 32 };
+
+/* ---------------------------------------------------------------- what must be there before the first worker */
+
+static struct secret *make_token(const struct config *c)
+{
+    unsigned char raw[TOKEN_BYTES];
+    struct secret *token;
+    struct buf hex;
+
+    if (c->pass)
+        return secret_ref(c->pass);
+    random_bytes(raw, sizeof(raw));
+    buf_init(&hex, 2 * TOKEN_BYTES + 1);
+    encode_hex(&hex, raw, sizeof(raw));
+    token = secret_new(buf_str(&hex));
+    buf_wipe_fini(&hex);
+    mem_wipe(raw, sizeof(raw));
+    return token;
+}
+
+static enum err open_writer(struct server *s)
+{
+    const struct config *c = s->config;
+    struct str sinks[64];
+    struct errctx ctx = {0};
+    size_t n = c->audit_log.n < ARRAY_LEN(sinks) ? c->audit_log.n : ARRAY_LEN(sinks);
+    enum err e;
+
+    for (size_t i = 0; i < n; i++)
+        sinks[i] = c->audit_log.v[i].value;
+    e = writer_new(sinks, n, c->log_file.value.p, &s->writer, &ctx);
+    if (e != ERR_OK) {
+        (void)fprintf(stderr, "nono: %s\n", ctx.text);
+        return e;
+    }
+    if (writer_has_sinks(s->writer))
+        s->audit = writer_add_queue(s->writer);
+    log_init(&(struct log_config){.level = c->silent ? LOG_OFF : c->log_level,
+                                  .json = c->log_json,
+                                  .colour = !c->log_json && !c->log_file.value.p && harden_is_terminal(STDERR_FILENO),
+                                  .sink = writer_log,
+                                  .sink_owner = s->writer,
+                                  .wall_ms = clock_wall_ms});
+    return ERR_OK;
+}
+
+static void set_limits(struct server *s)
+{
+    uint64_t descriptors = harden_raise_descriptors();
+    uint64_t fit = descriptors > DESCRIPTORS_SPARE ? (descriptors - DESCRIPTORS_SPARE) / 2 : 16;
+
+    s->shared.max_connections = s->config->max_connections_given ? s->config->max_connections : fit;
+    s->shared.drain_timeout_ms = s->config->drain_timeout_ms;
+}
+
+static enum err build_runtime(struct server *s)
+{
+    struct errctx ctx = {0};
+    enum err e;
+
+    s->token = make_token(s->config);
+    if (!s->token)
+        return ERR_NOMEM;
+    s->generation = 1;
+    e = runtime_new(s->config, s->token, s->generation, &s->runtime, &ctx);
+    if (e != ERR_OK)
+        (void)fprintf(stderr, "nono: Configuration parse error: %s\n", ctx.text);
+    return e;
+}
+
+static unsigned count_workers(const struct server *s)
+{
+    unsigned n = s->config->workers ? s->config->workers : thread_usable_cores();
+
+    return n > MAX_WORKERS ? MAX_WORKERS : n;
+}
+
+static enum err prepare(struct server *s)
+{
+    unsigned workers = count_workers(s);
+    enum err e = build_runtime(s);
+
+    if (e == ERR_OK)
+        e = resolver_library_init();
+    if (e == ERR_OK)
+        e = server_bind(s, workers);
+    if (e == ERR_OK)
+        e = open_writer(s);
+    if (e == ERR_OK)
+        e = loop_new_uv(&s->control);
+    if (e == ERR_OK) /* in place before the banner, and before any thread could be hit */
+        e = signals_open(s->control, server_on_signal, s, &s->signals);
+    if (e != ERR_OK)
+        return e;
+    set_limits(s);
+    s->shared.points = s->points;
+    s->shared.n_points = s->n_bound;
+    s->shared.writer = s->writer;
+    s->shared.place = server_place;
+    s->shared.on_empty = server_on_empty;
+    s->shared.server = s;
+    atomic_store(&s->shared.next_id, 1);
+    e = writer_start(s->writer);
+    return e == ERR_OK ? server_start_workers(s, workers) : e;
+}
+
+/* ---------------------------------------------------------------- ready, and the end */
+
+static enum err announce(struct server *s, server_ready_fn *ready, void *owner)
+{
+    struct server_listener list[MAX_LISTENERS];
+    struct server_ready facts = {.listeners = list, .n = s->n_bound, .runtime = s->runtime,
+                                 .token = s->config->no_auth ? NULL : s->token};
+
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        const struct listen_point *p = &s->points[i];
+
+        list[i] = (struct server_listener){.is_unix = p->is_unix, .address = p->address, .port = p->port,
+                                           .wildcard = p->wildcard};
+        if (p->is_unix)
+            list[i].path = str_of(p->name.p + 5, p->name.n - 5);
+    }
+    return ready(owner, &facts);
+}
+
+static void take_down(struct server *s)
+{
+    signals_close(s->signals);
+    if (s->control) {
+        timer_stop(s->control, &s->deadline);
+        timer_stop(s->control, &s->watchdog);
+        while (s->reloading)
+            loop_turn(s->control, 100 * NS_PER_MS);
+    }
+    server_record(s, "stop", STR(""));
+    if (s->writer)
+        writer_finish(s->writer);
+    log_init(&(struct log_config){.level = LOG_OFF});
+    if (s->control)
+        loop_free(s->control);
+    server_unbind(s);
+    runtime_unref(s->runtime);
+    secret_unref(s->token);
+}
+
+static int run(struct server *s, server_ready_fn *ready, void *owner)
+{
+    enum err e = prepare(s);
+
+    if (e == ERR_OK)
+        e = announce(s, ready, owner);
+    if (e == ERR_OK) {
+        server_record(s, "start", STR(""));
+        notify_send("READY=1");
+        server_watchdog_start(s);
+        loop_run(s->control);
+    } else {
+        server_stop(s);
+    }
+    return e == ERR_OK ? 0 : 1;
+}
+
+int server_run(const struct config *config, server_ready_fn *ready, void *owner)
+{
+    static struct server the_server; /* one per process; large */
+    struct server *s = &the_server;
+    int code;
+
+    s->config = config;
+    harden_no_dumps();
+    code = run(s, ready, owner);
+    server_join_workers(s);
+    take_down(s);
+    return code;
+}
