@@ -1,5 +1,8 @@
 #include "http/hop.h"
 
+#include "base/encode.h"
+#include "tls/hash.h"
+
 /* ---- hop-by-hop fields ---- */
 
 /* Framing is ours to write, and Host and Expect are needed to do it; a client cannot name these
@@ -118,107 +121,19 @@ enum err hop_upgrade(const struct http_head *head, enum upgrade *ret_upgrade, st
     return e;
 }
 
-/* SHA-1 (FIPS 180-4), here because a pure folder cannot ask OpenSSL; it proves a handshake and
- * protects nothing. */
-struct sha1 {
-    uint32_t h[5];
-    uint64_t bytes;
-    unsigned char block[64];
-};
-
-static uint32_t rotate(uint32_t v, unsigned by)
+bool hop_websocket_accept(struct str key, char ret_accept[29])
 {
-    return v << by | v >> (32 - by);
-}
+    unsigned char digest[HASH_SHA1_BYTES];
+    struct buf text;
 
-static void sha1_expand(const unsigned char block[64], uint32_t w[80])
-{
-    for (size_t i = 0; i < 16; i++)
-        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
-               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
-    for (size_t i = 16; i < 80; i++)
-        w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-}
-
-static uint32_t sha1_mix(size_t i, uint32_t b, uint32_t c, uint32_t d)
-{
-    static const uint32_t constant[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
-    const uint32_t add = constant[i / 20];
-
-    switch (i / 20) {
-    case 0:
-        return ((b & c) | (~b & d)) + add;
-    case 2:
-        return ((b & c) | (b & d) | (c & d)) + add;
-    default:
-        return (b ^ c ^ d) + add;
-    }
-}
-
-static void sha1_block(struct sha1 *s)
-{
-    uint32_t w[80], v[5];
-
-    sha1_expand(s->block, w);
-    memcpy(v, s->h, sizeof(v));
-    for (size_t i = 0; i < 80; i++) {
-        uint32_t next = rotate(v[0], 5) + sha1_mix(i, v[1], v[2], v[3]) + v[4] + w[i];
-        v[4] = v[3], v[3] = v[2], v[2] = rotate(v[1], 30), v[1] = v[0], v[0] = next;
-    }
-    for (size_t i = 0; i < 5; i++)
-        s->h[i] += v[i];
-}
-
-static void sha1_byte(struct sha1 *s, unsigned char byte)
-{
-    s->block[s->bytes++ % 64] = byte;
-    if (s->bytes % 64 == 0)
-        sha1_block(s);
-}
-
-static void sha1_add(struct sha1 *s, struct str bytes)
-{
-    for (size_t i = 0; i < bytes.n; i++)
-        sha1_byte(s, (unsigned char)bytes.p[i]);
-}
-
-static void sha1_end(struct sha1 *s, unsigned char ret_digest[20])
-{
-    const uint64_t bits = s->bytes * 8;
-
-    sha1_byte(s, 0x80);
-    while (s->bytes % 64 != 56)
-        sha1_byte(s, 0);
-    for (int shift = 56; shift >= 0; shift -= 8)
-        sha1_byte(s, (unsigned char)(bits >> shift));
-    for (size_t i = 0; i < 20; i++)
-        ret_digest[i] = (unsigned char)(s->h[i / 4] >> (24 - 8 * (i % 4)));
-}
-
-/* 20 bytes as 27 characters and one of padding: a last group of two bytes. */
-static void base64_digest(const unsigned char digest[20], char ret_text[29])
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *at = ret_text;
-
-    for (size_t i = 0; i < 21; i += 3) {
-        uint32_t last = i + 2 < 20 ? digest[i + 2] : 0;
-        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | last;
-        for (int shift = 18; shift >= 0; shift -= 6)
-            *at++ = alphabet[group >> shift & 63];
-    }
-    ret_text[27] = '=';
-    ret_text[28] = '\0';
-}
-
-void hop_websocket_accept(struct str key, char ret_accept[29])
-{
-    struct sha1 s = {.h = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}};
-    unsigned char digest[20];
-
-    sha1_add(&s, key);
-    sha1_add(&s, STR("258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-    sha1_end(&s, digest);
-    base64_digest(digest, ret_accept);
+    if (hash_sha1(key, STR("258EAFA5-E914-47DA-95CA-C5AB0DC85B11"), digest) != ERR_OK)
+        return false;
+    buf_init(&text, 64);
+    encode_base64(&text, str_of((const char *)digest, sizeof(digest)));
+    bool ok = buf_ok(&text) && text.n == 28;
+    if (ok)
+        memcpy(ret_accept, text.p, 28);
+    ret_accept[ok ? 28 : 0] = '\0';
+    buf_fini(&text);
+    return ok;
 }

@@ -13,5 +13,5 @@ enum upgrade { UPGRADE_NONE, UPGRADE_WEBSOCKET, UPGRADE_OTHER };
  * Sec-WebSocket-Key is missing, repeated or not 16 base64-encoded bytes, the version is not 13 (RFC 6455 4.2.1), or there is a
  * body. */
 enum err hop_upgrade(const struct http_head *head, enum upgrade *ret_upgrade, struct errctx *ctx) MUST_CHECK;
-/* Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), 28 characters and NUL. */
-void hop_websocket_accept(struct str key, char ret_accept[29]);
+/* Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), 28 characters and NUL. False: out of memory. */
+bool hop_websocket_accept(struct str key, char ret_accept[29]);

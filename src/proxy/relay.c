@@ -113,8 +113,8 @@ static bool accept_matches(struct exchange *x, const struct http_head *head)
 
     if (!key || !got || fields_count(&head->fields, FIELD_SEC_WEBSOCKET_ACCEPT) != 1)
         return false;
-    hop_websocket_accept(key->value, x->request->accept);
-    return str_eq(got->value, str_from(x->request->accept)) &&
+    return hop_websocket_accept(key->value, x->request->accept) &&
+           str_eq(got->value, str_from(x->request->accept)) &&
            fields_has_token(&head->fields, FIELD_UPGRADE, STR("websocket"));
 }
 

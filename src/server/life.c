@@ -48,12 +48,25 @@ static void on_deadline(struct timer *t)
     server_stop(CONTAINER_OF(t, struct server, deadline));
 }
 
+/* A line that is always said; where every line is JSON, as one. */
+static void say_farewell(const struct config *c)
+{
+    if (c->silent)
+        return;
+    if (!c->log_json) {
+        (void)fprintf(stderr, "\n  [nono] Shutting down proxy...\n");
+        return;
+    }
+    log_set_level(c->log_level > LOG_INFO ? c->log_level : LOG_INFO);
+    log_info("Shutting down proxy...");
+    log_set_level(c->log_level);
+}
+
 static void drain(struct server *s)
 {
     s->draining = true;
     notify_send("STOPPING=1");
-    if (!s->config->silent)
-        (void)fprintf(stderr, "\n  [nono] Shutting down proxy...\n");
+    say_farewell(s->config);
     server_record(s, "drain", STR(""));
     server_tell(s, worker_drain);
     timer_init(&s->deadline, on_deadline);

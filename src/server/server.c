@@ -141,20 +141,21 @@ static enum err announce(struct server *s, server_ready_fn *ready, void *owner)
 
 static void take_down(struct server *s)
 {
-    signals_close(s->signals);
     if (s->control) {
         timer_stop(s->control, &s->deadline);
         timer_stop(s->control, &s->watchdog);
         while (s->reloading)
             loop_turn(s->control, 100 * NS_PER_MS);
+        loop_turn(s->control, 0); /* what the workers said last: each message is freed by its receiver */
     }
     server_record(s, "stop", STR(""));
     if (s->writer)
         writer_finish(s->writer);
     log_init(&(struct log_config){.level = LOG_OFF});
+    server_unbind(s);
+    signals_close(s->signals);
     if (s->control)
         loop_free(s->control);
-    server_unbind(s);
     runtime_unref(s->runtime);
     secret_unref(s->token);
 }

@@ -21,8 +21,8 @@ enum err tls_client_new(struct tls_trust *trust, struct tls_client **ret_client)
 void tls_client_free(struct tls_client *c); /* streams made from it may outlive it (counted inside) */
 
 /* The result of a handshake. ERR_OK: the peer is verified for the host, bytes may flow. Otherwise ERR_UPSTREAM_TLS with a sentence in
- * ctx ("certificate of HOST is not trusted: self-signed certificate", "… is for other names", "peer does not speak TLS"), or ERR_NOMEM; the stream is dead then, and the callee
- * closes it all the same. */
+ * ctx ("certificate of HOST is not trusted: self-signed certificate", "… is for other names", "peer does not speak TLS"), or ERR_NOMEM;
+ * the stream is dead then, and the callee closes it all the same. */
 typedef void tls_done_fn(void *owner, struct stream *s, enum err e, const struct errctx *ctx);
 
 /* A client stream over `under` (owned from now on, closed with it). The handshake starts in the ready list; `done` is called exactly

@@ -170,7 +170,7 @@ static void test_accept_case_102(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        hop_websocket_accept(rows[i].key, accept);
+        assert_true(hop_websocket_accept(rows[i].key, accept));
         assert_string_equal(accept, rows[i].accept);
     }
 }
