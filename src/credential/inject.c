@@ -242,3 +242,57 @@ bool inject_trailers_leak(const struct clients *clients, const struct fields *tr
     }
     return false;
 }
+
+bool inject_target_leaks(const struct clients *clients, struct str target)
+{
+    for (unsigned i = 0; !clients->auth_off && i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        if (token.n && target_leaks(target, token))
+            return true;
+    }
+    return false;
+}
+
+bool inject_host_leaks(const struct clients *clients, struct str host)
+{
+    for (unsigned i = 0; !clients->auth_off && i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        if (token.n >= LONG_TOKEN && holds(host, token))
+            return true;
+    }
+    return false;
+}
+
+/* ---- texts that leave by another way ---- */
+
+static bool separates(char c)
+{
+    return c == '/' || c == '?' || c == '&' || c == '=' || c == '\'' || c == '"' || c == ' ';
+}
+
+static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
+{
+    return (start == 0 || separates(text[start - 1])) && (end == n || separates(text[end]));
+}
+
+static void mask_one(char *text, size_t n, struct str token)
+{
+    size_t used;
+    for (size_t i = 0; i < n; i++) {
+        if (!begins_decoded(str_of(text + i, n - i), token, &used))
+            continue;
+        if (token.n >= LONG_TOKEN || stands_alone(text, n, i, i + used)) {
+            memset(text + i, '*', used);
+            i += used - 1;
+        }
+    }
+}
+
+void inject_mask(const struct clients *clients, char *text, size_t n)
+{
+    for (unsigned i = 0; !clients->auth_off && i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        if (token.n)
+            mask_one(text, n, token);
+    }
+}

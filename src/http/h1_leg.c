@@ -75,6 +75,7 @@ static void leg_turn(struct h1_leg *l)
 static void on_stream_ready(void *owner, struct stream *s)
 {
     (void)s;
+    ((struct h1_leg *)owner)->full = false;
     leg_turn(owner);
 }
 

@@ -74,6 +74,7 @@ struct h1_leg {
     /* Writing: `out` (heads, trailers), then what is left of the tail, then the size line, data and
      * tail of the open chunk. */
     bool want_write : 1;
+    bool full : 1; /* the stream said ERR_AGAIN and has not called since: two blocked legs must not wake each other */
     bool out_ended : 1; /* the owner said so */
     bool out_dead : 1;
     bool out_dead_told : 1;

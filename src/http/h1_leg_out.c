@@ -274,6 +274,7 @@ static enum err send_all(struct h1_leg *l, struct str bytes, size_t *ret_taken)
         enum err e = stream_writev(l->s, r.iov, r.n, &n);
         if (e == ERR_AGAIN) {
             l->want_write = true;
+            l->full = true;
             return ERR_AGAIN;
         }
         if (e)
@@ -380,7 +381,7 @@ void h1_out_turn(struct h1_leg *l)
 {
     if (l->reset_told)
         return;
-    if (l->want_write || (l->shut_wanted && h1_out_pending(l))) {
+    if ((l->want_write && !l->full) || (l->shut_wanted && h1_out_pending(l))) {
         enum err e = h1_out_flush(&l->leg);
         if (e == ERR_AGAIN)
             return;

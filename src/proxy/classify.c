@@ -1,13 +1,20 @@
 #include "proxy/proxy_int.h"
 
+#include "credential/inject.h"
+#include "net/sockaddr.h"
+
 static bool point_is(const struct listen_point *p, const struct address *a)
 {
-    enum address_kind kind;
+    struct sock_addr at;
 
     if (address_eq(&p->address, a))
         return true;
-    kind = address_kind(a);
-    return p->wildcard && (kind == ADDRESS_LOOPBACK || kind == ADDRESS_UNSPECIFIED);
+    if (!p->wildcard)
+        return false;
+    if (address_kind(a) == ADDRESS_LOOPBACK)
+        return true;
+    at = sockaddr_from_address(a, 0); /* asked only for a port that we listen on */
+    return sock_is_local(&at);
 }
 
 bool worker_is_own_address(void *owner, const struct address *a, uint16_t port)
@@ -50,11 +57,31 @@ bool classify_is_self(const struct exchange *x, const struct hostname *host, uin
     return is_server_name(x, host, port);
 }
 
+/* What a client wrote, without any token in it (K8). */
+static void record_masked(struct exchange *x, enum record_text which, struct str value)
+{
+    char *copy;
+
+    if (!inject_target_leaks(&x->runtime->clients, value)) {
+        record_text(&x->record, which, value);
+        return;
+    }
+    copy = arena_alloc(&x->arena, value.n);
+    if (!copy)
+        return;
+    memcpy(copy, value.p, value.n);
+    inject_mask(&x->runtime->clients, copy, value.n);
+    record_text(&x->record, which, str_of(copy, value.n));
+}
+
 static void describe_target(struct exchange *x)
 {
     const struct facts *f = &x->request->facts;
 
-    record_text(&x->record, RECORD_TARGET, hostname_str(&f->host));
+    if (inject_host_leaks(&x->runtime->clients, hostname_str(&f->host)))
+        record_masked(x, RECORD_TARGET, hostname_str(&f->host));
+    else
+        record_text(&x->record, RECORD_TARGET, hostname_str(&f->host));
     x->record.port = f->port;
     x->record.has_port = true;
 }
@@ -79,7 +106,7 @@ static void set_path(struct exchange *x, struct str origin)
     struct facts *f = &x->request->facts;
 
     target_split_query(origin, &f->path, &f->query);
-    record_text(&x->record, RECORD_PATH, f->path);
+    record_masked(x, RECORD_PATH, f->path);
     x->record.has_query = true;
     x->record.query_present = f->query.p != NULL;
 }
@@ -156,7 +183,7 @@ enum err classify(struct exchange *x, enum err head_err)
     struct facts *f = &r->facts;
     enum err e = classify_target(x);
 
-    record_text(&x->record, RECORD_METHOD, r->head.method);
+    record_masked(x, RECORD_METHOD, r->head.method);
     x->record.minor = r->head.minor;
     x->record.has_version = true;
     if (e != ERR_OK)

@@ -104,6 +104,17 @@ static enum err audit_must_work(struct exchange *x)
                    "the audit log cannot be written and --audit-fail-closed is set");
 }
 
+/* K8, for the part that would show even in a look-up; the rest of the head is looked at when it is about to be written. */
+static enum err target_must_not_leak(struct exchange *x)
+{
+    struct request *r = x->request;
+
+    if (!inject_target_leaks(&x->runtime->clients, r->head.target) &&
+        !inject_host_leaks(&x->runtime->clients, hostname_str(&r->facts.host)))
+        return ERR_OK;
+    return err_set(&r->err, ERR_BAD_REQUEST, "the request would carry the gateway's own token or password upstream");
+}
+
 /* OPTIONS with Max-Forwards: 0 is for us; a larger value goes on less one (RFC 9110 7.6.2). True when it was answered. */
 static bool answer_options(struct exchange *x)
 {
@@ -133,6 +144,8 @@ static void judge(struct exchange *x, enum err head_err)
         exchange_answer_local(x);
         return;
     }
+    if (e == ERR_OK)
+        e = target_must_not_leak(x);
     if (e == ERR_OK)
         e = stage_decide(x);
     if (e != ERR_OK) {
@@ -219,8 +232,7 @@ void exchange_resolve(struct exchange *x)
     r->n_addrs = 0;
     if (r->facts.shape == SHAPE_FORWARD && r->upgrade != UPGRADE_WEBSOCKET && !x->retried) {
         if (!make_key(x)) {
-            (void)err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
-            exchange_refuse(x, ERR_NOMEM);
+            exchange_refuse_nomem(x);
             return;
         }
         if (take_pooled(x)) {
@@ -384,6 +396,8 @@ static void client_end(void *owner, struct leg *l, const struct fields *trailers
         send_client_end(x, trailers);
     else if (x->state == EXCH_REPLY)
         reply_on_writable(x);
+    else if (trailers && !fields_copy(&x->arena, trailers, 0, &x->request->trailers))
+        exchange_refuse_nomem(x);
 }
 
 static void client_writable(void *owner, struct leg *l)
@@ -519,8 +533,7 @@ void exchange_start(struct session *s, struct leg *client, const struct http_hea
     x->request_done = end;
     if (!http_head_copy(&x->arena, head, 4, &x->request->head)) {
         x->reply_close = true;
-        (void)err_set(&x->request->err, ERR_NOMEM, "the gateway is out of memory");
-        exchange_refuse(x, ERR_NOMEM);
+        exchange_refuse_nomem(x);
         return;
     }
     x->awaiting_100 = head->expect_100 && !end;
@@ -581,8 +594,10 @@ void exchange_record(struct exchange *x, enum err end)
     x->record_out = true;
     x->record.end = end;
     count_bytes(x);
-    if (x->request && x->request->err.code && end != ERR_OK)
+    if (x->request && x->request->err.code && end != ERR_OK) {
+        inject_mask(&x->runtime->clients, x->request->err.text, strlen(x->request->err.text));
         record_text(&x->record, RECORD_REASON, str_from(x->request->err.text));
+    }
     if (log_enabled(LOG_INFO)) {
         struct str method = record_get(&x->record, RECORD_METHOD), to = record_get(&x->record, RECORD_TARGET);
         struct str reason = record_get(&x->record, RECORD_REASON);

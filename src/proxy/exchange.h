@@ -26,6 +26,7 @@ struct request {
     unsigned n_addrs;
     struct str key;           /* pool key; p NULL: not poolable */
     enum upgrade upgrade;
+    struct fields trailers;   /* of a request whose end came before it could be sent */
     char *replay;             /* body bytes sent so far, while they all fit in a chunk; NULL: none kept */
     uint32_t replay_n, replay_at; /* kept; sent again so far */
     bool replay_lost;         /* more was sent than is kept: the request cannot be sent again */

@@ -39,6 +39,7 @@ bool classify_is_self(const struct exchange *x, const struct hostname *host, uin
 /* --- reply.c --- */
 /* Answer with an error of our own (request->err holds the sentence) and end. After a response head went out: abort instead. */
 void exchange_refuse(struct exchange *x, enum err e);
+void exchange_refuse_nomem(struct exchange *x);
 /* Answers of the gateway itself: 404 and OPTIONS. */
 void exchange_answer_local(struct exchange *x);
 void reply_options(struct exchange *x);
@@ -49,6 +50,8 @@ void exchange_send(struct exchange *x);
 size_t send_client_body(struct exchange *x, struct str bytes);
 void send_client_end(struct exchange *x, const struct fields *trailers);
 void send_on_timer(struct exchange *x);
+/* The request goes to an HTTP upstream proxy in absolute form: what answers first is that proxy. */
+bool send_is_at_proxy(const struct exchange *x);
 extern const struct leg_events exchange_upstream_events;
 
 /* Have gathered bytes handed to both sides at the end of this turn, unless more come and take them along. */

@@ -139,8 +139,22 @@ static void relay_upgrade(struct exchange *x, struct http_head *out)
     tunnel_upgrade(x);
 }
 
+/* The upstream proxy wants credentials: the operator's to give, not the client's. */
+static void proxy_wants_auth(struct exchange *x)
+{
+    (void)err_set(&x->request->err, ERR_PROXY_REFUSED, "upstream proxy %.*s wants authentication (407)%s",
+                  STR_ARG(x->runtime->hop_text),
+                  x->runtime->hop->user ? "; user or password in --upstream-proxy are not accepted"
+                                        : "; set user and password in --upstream-proxy");
+    exchange_refuse(x, ERR_PROXY_REFUSED);
+}
+
 static void relay_final(struct exchange *x, struct http_head *out, bool end)
 {
+    if (out->status == 407 && send_is_at_proxy(x)) {
+        proxy_wants_auth(x);
+        return;
+    }
     exchange_wait_end(x);
     x->record.status = x->record.upstream_status = out->status;
     look_for_connection_auth(x, out);

@@ -2,6 +2,7 @@
 #include "proxy/proxy_int.h"
 
 #include "base/encode.h"
+#include "credential/inject.h"
 #include "sys/loop.h"
 
 static const char *reason_phrase(int status)
@@ -241,6 +242,7 @@ void exchange_refuse(struct exchange *x, enum err e)
     }
     if (!x->request->err.text[0])
         (void)err_set(&x->request->err, e, "%s", e == ERR_NOMEM ? "the gateway is out of memory" : err_name(e));
+    inject_mask(&x->runtime->clients, x->request->err.text, strlen(x->request->err.text));
     json = wants_json(x);
     audit_id(id, 'r', x->record.request_number);
     buf_init(&b, 8192);
@@ -251,6 +253,12 @@ void exchange_refuse(struct exchange *x, enum err e)
     body = buf_ok(&b) ? arena_str(&x->arena, buf_str(&b)) : STR_NULL;
     buf_fini(&b);
     refuse_with(x, e, body.p ? body : STR(""), json);
+}
+
+void exchange_refuse_nomem(struct exchange *x)
+{
+    (void)err_set(&x->request->err, ERR_NOMEM, "the gateway is out of memory");
+    exchange_refuse(x, ERR_NOMEM);
 }
 
 void exchange_answer_local(struct exchange *x)

@@ -7,13 +7,12 @@
 
 /* ---------------------------------------------------------------- the head */
 
-static bool put_field(struct exchange *x, struct http_head *head, enum field_id id, struct str value)
+static bool put_host(struct http_head *head, struct str value)
 {
-    struct field *f = fields_get(&head->fields, id);
+    struct field *f = fields_get(&head->fields, FIELD_HOST);
 
-    (void)x;
     if (!f)
-        return fields_add(&head->fields, field_name(id), value);
+        return fields_add(&head->fields, STR("Host"), value);
     f->value = value;
     f->drop = false;
     return true;
@@ -33,11 +32,11 @@ static bool set_host(struct exchange *x, struct http_head *head)
         hostname_format_port(&b, &f->host, f->port);
     value = arena_str(&x->arena, buf_str(&b));
     buf_fini(&b);
-    return value.p && put_field(x, head, FIELD_HOST, value);
+    return value.p && put_host(head, value);
 }
 
 /* Plain requests go to an HTTP proxy in absolute form, with its credentials. */
-static bool is_at_proxy(const struct exchange *x)
+bool send_is_at_proxy(const struct exchange *x)
 {
     const struct request *r = x->request;
     enum hop_kind kind;
@@ -69,15 +68,16 @@ static struct str absolute_target(struct exchange *x, const struct http_head *he
 
 static void add_hop_authorization(const struct hop *hop, struct buf *out)
 {
+    struct str password = hop->password ? secret_borrow(hop->password) : STR("");
+    size_t n = secret_borrow(hop->user).n + 1 + password.n;
     struct buf pair;
 
-    if (!hop->user)
+    buf_init(&pair, n);
+    if (!buf_reserve(&pair, n) || !buf_reserve(out, 64 + n / 3 * 4 + 4)) /* growing would leave copies of it behind */
         return;
-    buf_init(&pair, 1024);
     buf_add_str(&pair, secret_borrow(hop->user));
     buf_add_c(&pair, ':');
-    if (hop->password)
-        buf_add_str(&pair, secret_borrow(hop->password));
+    buf_add_str(&pair, password);
     buf_add_z(out, "Proxy-Authorization: Basic ");
     encode_base64(out, buf_str(&pair));
     buf_add_z(out, "\r\n");
@@ -93,7 +93,7 @@ static bool prepare_head(struct exchange *x, struct http_head *head)
     hop_strip(head);
     if (expect && head->minor == 0)
         expect->drop = true;
-    if (is_at_proxy(x)) {
+    if (send_is_at_proxy(x)) {
         head->target = absolute_target(x, head);
         if (!head->target.p)
             return false;
@@ -107,10 +107,10 @@ static enum err send_head(struct exchange *x, const struct http_head *head, bool
     struct buf extra;
     enum err e;
 
-    buf_init(&extra, 4096);
+    buf_init(&extra, 16384); /* user and password may be 4 KiB each, and grow by a third */
     if (x->request->upgrade == UPGRADE_WEBSOCKET)
         buf_add_z(&extra, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
-    if (is_at_proxy(x) && x->runtime->hop->user) {
+    if (send_is_at_proxy(x) && x->runtime->hop->user) {
         add_hop_authorization(x->runtime->hop, &extra);
         x->up->leg->secret_out = true;
     }
@@ -159,6 +159,7 @@ static void keep_for_replay(struct exchange *x, struct str sent)
     }
     memcpy(r->replay + r->replay_n, sent.p, sent.n);
     r->replay_n += (uint32_t)sent.n;
+    r->replay_at = r->replay_n; /* out on this connection; a second one starts from the first byte */
 }
 
 static bool can_send_again(const struct exchange *x)
@@ -251,7 +252,7 @@ static void start_body(struct exchange *x)
 {
     if (x->request_done) {
         if (push_replay(x))
-            end_request(x, NULL);
+            send_client_end(x, &x->request->trailers);
         return;
     }
     if (x->awaiting_100)
@@ -272,13 +273,12 @@ void exchange_send(struct exchange *x)
     task_init(&x->task, flush_now);
     leg_own(x->up->leg, &exchange_upstream_events, x);
     if (!prepare_head(x, &head)) {
-        (void)err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
-        exchange_refuse(x, ERR_NOMEM);
+        exchange_refuse_nomem(x);
         return;
     }
     e = inject(&x->runtime->clients, &r->decision, &head, &r->err);
     if (e == ERR_OK)
-        e = send_head(x, &head, x->request_done && !r->replay_n);
+        e = send_head(x, &head, x->request_done && !r->replay_n && head.framing != FRAMING_CHUNKED);
     if (e != ERR_OK) {
         exchange_refuse(x, e);
         return;

@@ -7,7 +7,10 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096 };
@@ -184,12 +187,35 @@ static enum err bind_one(struct server *s, struct str text, unsigned workers)
     return bind_tcp(s, &s->bound[s->n_bound - 1], &spec, workers);
 }
 
+/* The path of a unix socket, empty where it has none in the file system. */
+static struct str unix_path(const struct sock_addr *local)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&local->storage;
+    size_t room = local->len > offsetof(struct sockaddr_un, sun_path)
+                      ? local->len - offsetof(struct sockaddr_un, sun_path) : 0;
+
+    return str_of(un->sun_path, strnlen(un->sun_path, room));
+}
+
+/* What --no-auth asks of our own listeners holds for those of the service manager: only this machine, and no other user. */
+static bool is_open_to_others(const struct bound *b, struct str path)
+{
+    char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+    struct stat st;
+
+    if (!b->point.is_unix)
+        return address_kind(&b->point.address) != ADDRESS_LOOPBACK;
+    (void)snprintf(name, sizeof(name), "%.*s", STR_ARG(path));
+    return stat(name, &st) != 0 || (st.st_mode & 07) != 0;
+}
+
 /* A socket that the service manager made. */
 static enum err take_passed(struct server *s, int fd)
 {
     struct bound *b = &s->bound[s->n_bound];
     struct sock_addr local;
-    char name[32];
+    struct str path = STR_NULL;
+    char name[160];
 
     if (s->n_bound == MAX_LISTENERS || sock_local(fd, &local) != ERR_OK) {
         (void)fprintf(stderr, "nono: descriptor %d from the service manager is not a socket\n", fd);
@@ -201,8 +227,18 @@ static enum err take_passed(struct server *s, int fd)
         b->point.name = point_name(&b->point);
     } else {
         b->point.is_unix = true;
-        (void)snprintf(name, sizeof(name), "unix:fd:%d", fd);
+        path = unix_path(&local);
+        if (path.n)
+            (void)snprintf(name, sizeof(name), "unix:%.*s", STR_ARG(path));
+        else
+            (void)snprintf(name, sizeof(name), "unix:fd:%d", fd);
         b->point.name = (struct str){mem_dup(name, strlen(name)), strlen(name)};
+    }
+    if (s->config->no_auth && is_open_to_others(b, path)) {
+        (void)fprintf(stderr, "nono: Configuration parse error: --no-auth with %.*s from the service manager: without "
+                      "authentication only loopback addresses and sockets that other users cannot open may serve; "
+                      "leave --no-auth out\n", STR_ARG(b->point.name));
+        return ERR_INVALID;
     }
     return b->point.name.p && add_fd(b, fd) ? ERR_OK : ERR_NOMEM;
 }

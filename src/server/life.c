@@ -7,8 +7,10 @@
 #include "sys/clock.h"
 #include "sys/notify.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 void server_record(struct server *s, const char *event, struct str reason)
 {
@@ -48,18 +50,49 @@ static void on_deadline(struct timer *t)
     server_stop(CONTAINER_OF(t, struct server, deadline));
 }
 
+/* A stderr that nobody reads must not keep us here. */
+static void say(const char *text)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT))
+        (void)!write(STDERR_FILENO, text, strlen(text));
+}
+
 /* A line that is always said; where every line is JSON, as one. */
 static void say_farewell(const struct config *c)
 {
     if (c->silent)
         return;
     if (!c->log_json) {
-        (void)fprintf(stderr, "\n  [nono] Shutting down proxy...\n");
+        say("\n  [nono] Shutting down proxy...\n");
         return;
     }
     log_set_level(c->log_level > LOG_INFO ? c->log_level : LOG_INFO);
     log_info("Shutting down proxy...");
     log_set_level(c->log_level);
+}
+
+/* Close what this worker accepts on: an open socket would still take connections into its queue, where nobody fetches them. A unix
+ * socket's file goes now, too: later it may be a successor's. */
+static void stop_accepting(struct worker *w)
+{
+    struct server *s = w->shared->server;
+
+    worker_drain(w);
+    for (unsigned i = 0; i < s->n_bound; i++) {
+        struct bound *b = &s->bound[i];
+        unsigned k = b->n_fds == 1 ? 0 : w->index;
+
+        if (b->n_fds == 1 && w->index > 0)
+            continue; /* worker 0's */
+        if (b->n_fds == 1 && b->unlink_at_end) {
+            (void)unlink(b->point.name.p + sizeof("unix:") - 1);
+            b->unlink_at_end = false;
+        }
+        sock_close(b->fds[k]);
+        b->fds[k] = -1;
+    }
 }
 
 static void drain(struct server *s)
@@ -68,7 +101,7 @@ static void drain(struct server *s)
     notify_send("STOPPING=1");
     say_farewell(s->config);
     server_record(s, "drain", STR(""));
-    server_tell(s, worker_drain);
+    server_tell(s, stop_accepting);
     timer_init(&s->deadline, on_deadline);
     if (s->config->drain_timeout_ms)
         timer_set(s->control, &s->deadline, s->config->drain_timeout_ms);

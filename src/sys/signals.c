@@ -66,4 +66,8 @@ void signals_close(struct signals *s)
     s->fn = NULL;
     for (unsigned i = 0, n = s->open; i < n; i++)
         uv_close((uv_handle_t *)&s->handles[i], on_closed);
+    /* libuv has put the defaults back: an impatient second signal must not cut the way out short. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    for (size_t i = 0; i < ARRAY_LEN(handled); i++)
+        (void)sigaction(handled[i], &ignore, NULL);
 }

@@ -236,6 +236,24 @@ enum err sock_local(int fd, struct sock_addr *ret_addr)
     return ERR_OK;
 }
 
+/* Only an address of this machine can be bound. */
+bool sock_is_local(const struct sock_addr *a)
+{
+    struct sock_addr at = *a;
+    if (at.sa.sa_family == AF_INET)
+        ((struct sockaddr_in *)(void *)&at.storage)->sin_port = 0;
+    else if (at.sa.sa_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)&at.storage)->sin6_port = 0;
+    else
+        return false;
+    int fd = socket(at.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool ours = bind(fd, &at.sa, at.len) == 0;
+    (void)close(fd);
+    return ours;
+}
+
 enum err sock_peer_uid(int fd, uint32_t *ret_uid)
 {
 #ifdef SO_PEERCRED

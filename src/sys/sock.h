@@ -38,6 +38,7 @@ enum err sock_listen(const struct sock_addr *at, const struct sock_listen_option
 /* The same for a unix socket path: a stale socket file is replaced, a live one is ERR_IN_USE. uid/gid -1: unchanged. */
 enum err sock_listen_unix(const char *path, unsigned mode, int uid, int gid, int *ret_fd, int *ret_errno) MUST_CHECK;
 enum err sock_local(int fd, struct sock_addr *ret_addr) MUST_CHECK;
+bool sock_is_local(const struct sock_addr *a); /* whether an address is one of this machine's; the port does not matter */
 enum err sock_peer_uid(int fd, uint32_t *ret_uid) MUST_CHECK; /* unix sockets */
 void sock_shutdown_write(int fd);
 void sock_reset(int fd); /* SO_LINGER 0, so that closing sends a reset */

@@ -11,13 +11,14 @@ static const enum address_family families[FAMILIES] = {ADDRESS_V6, ADDRESS_V4};
 struct dns {
     struct loop *loop;
     struct resolver *resolver;
-    struct map names;   /* struct entry */
-    struct list lru;    /* entries without a flight, most recently used first */
+    struct map names;    /* struct entry */
+    struct list lru;     /* entries without a flight, most recently used first */
     struct list orphans; /* flights whose entry went on without them */
     unsigned flights;
     bool closing;
 };
-/* What is known of a name: immutable, counted, so that an asker's view outlives eviction and replacement from inside its callback. */
+/* What is known of a name: immutable, counted, so that an asker's view outlives eviction and
+ * replacement from inside its callback. */
 struct result {
     unsigned refs;
     enum err err;
@@ -59,7 +60,7 @@ struct dns_query {
     dns_fn *fn;
     void *owner;
     uint64_t timeout_ms;
-    bool *ended; /* set at the end, while dns_resolve has not returned */
+    bool asking, over; /* dns_resolve has not returned; it ended meanwhile */
     struct hostname name;
 };
 
@@ -113,7 +114,8 @@ static struct result *result_ok(const struct flight *f)
     return r;
 }
 
-/* The more telling of two failures: our own state, then a timeout, then IPv4's answer (some servers err about IPv6 only). */
+/* The more telling of two failures: our own state, then a timeout, then IPv4's answer (some servers
+ * err about IPv6 only). */
 static const struct half *worst_half(const struct flight *f)
 {
     static const enum err order[] = {ERR_CANCELLED, ERR_NOMEM, ERR_DNS_TIMEOUT};
@@ -170,9 +172,12 @@ static void query_end(struct dns_query *q, const struct result *r)
 {
     dns_fn *fn = q->fn;
     void *owner = q->owner;
-    if (q->ended)
-        *q->ended = true;
-    dns_cancel(q);
+    if (q->asking) { /* ask frees it */
+        list_remove(&q->node);
+        q->over = true;
+    } else {
+        dns_cancel(q);
+    }
     call(fn, owner, r);
 }
 
@@ -203,8 +208,8 @@ static struct dns_query *query_new(struct dns *d, const struct hostname *name, u
     struct dns_query *q = mem_alloc(sizeof *q);
     if (!q)
         return NULL;
-    *q = (struct dns_query){.dns = d, .fn = fn, .owner = owner, .timeout_ms = timeout_ms,
-                            .name = *name};
+    *q = (struct dns_query){
+        .dns = d, .fn = fn, .owner = owner, .timeout_ms = timeout_ms, .name = *name};
     list_init(&q->node);
     timer_init(&q->timer, on_query_timer);
     return q;
@@ -212,7 +217,8 @@ static struct dns_query *query_new(struct dns *d, const struct hostname *name, u
 
 /* --- flights --- */
 
-/* Make what is known the entry's, and let the waiters have it. They may ask, cancel and evict from inside. */
+/* Make what is known the entry's, and let the waiters have it. They may ask, cancel and evict from
+ * inside. */
 static void flight_publish(struct flight *f, struct list *waiters)
 {
     struct dns *d = f->dns;
@@ -358,8 +364,8 @@ static struct entry *entry_new(struct dns *d, const struct hostname *name)
     return e;
 }
 
-/* The flight that an asker may wait for: the entry's, or a new one. One that has already let its waiters go is left to itself when its
- * result is too old: the missing family may take long. */
+/* The flight that an asker may wait for: the entry's, or a new one. One that has already let its
+ * waiters go is left to itself when its result is too old: the missing family may take long. */
 static struct flight *entry_flight(struct dns *d, struct entry *e)
 {
     if (e->flight && !e->flight->released)
@@ -417,23 +423,24 @@ static void call_literal(const struct hostname *name, dns_fn *fn, void *owner)
     fn(owner, ERR_OK, &answer, NULL);
 }
 
-/* Nothing usable is cached: join or start a flight. *ret_query is not touched any more once fn may have been called: the asker's memory
- * may have gone to another use. */
-static enum err ask(struct dns *d, const struct hostname *name, struct entry *e, struct dns_query *q,
-                    struct dns_query **ret_query)
+/* Nothing usable is cached: join or start a flight. *ret_query is not touched any more once fn may
+ * have been called: the asker's memory may have gone to another use. */
+static enum err ask(struct dns *d, const struct hostname *name, struct entry *e,
+                    struct dns_query *q, struct dns_query **ret_query)
 {
-    bool ended = false;
     struct flight *running = e->flight, *f = entry_flight(d, e);
     if (!f)
         return ERR_NOMEM;
     *ret_query = NULL;
     list_push(&f->waiters, &q->node);
-    q->ended = &ended;
+    q->asking = true;
     if (f != running)
         flight_start(f, name);
-    if (ended)
+    q->asking = false;
+    if (q->over) {
+        mem_free(q);
         return ERR_OK;
-    q->ended = NULL;
+    }
     timer_set(d->loop, &q->timer, q->timeout_ms);
     *ret_query = q;
     return ERR_OK;

@@ -6,10 +6,10 @@
 
 struct pool {
     struct loop *loop;
-    struct map buckets;  /* struct bucket */
-    struct list idle;    /* struct upconn node_, longest idle first */
+    struct map buckets; /* struct bucket */
+    struct list idle;   /* struct upconn node_, longest idle first */
     size_t n;
-    struct timer age;    /* armed while anything is idle */
+    struct timer age; /* armed while anything is idle */
 };
 /* The idle connections of one key. */
 struct bucket {
@@ -215,9 +215,8 @@ void pool_give(struct pool *p, struct upconn *u)
 {
     const struct leg *l = u->leg;
     ASSERT(!u->pool_);
-    struct bucket *b = l->in_done && l->out_done && l->reusable && !u->never_share
-                           ? bucket_get(p, u->key)
-                           : NULL;
+    struct bucket *b =
+        l->in_done && l->out_done && l->reusable && !u->never_share ? bucket_get(p, u->key) : NULL;
     if (!b) {
         upconn_close(u);
         return;
@@ -228,7 +227,7 @@ void pool_give(struct pool *p, struct upconn *u)
     list_push(&b->idle, &u->idle_);
     p->n++;
     if (++b->n > LIMIT_POOL_IDLE_PER_KEY)
-        drop(LIST_ENTRY(list_first(&b->idle), struct upconn, idle_));
+        drop(LIST_ENTRY(b->idle.next, struct upconn, idle_));
     set_age(p);
     leg_own(u->leg, &idle_events, u);
     h1_leg_next(u->leg); /* may end it at once */

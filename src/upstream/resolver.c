@@ -19,7 +19,8 @@ enum {
     TRIES = 3,
     HOSTS_TTL_S = 5,
     RECHECK_MS = 5000,
-    /* c-ares keeps one source port while it is busy: a fresh channel now and then brings a fresh port. */
+    /* c-ares keeps one source port while it is busy: a fresh channel now and then brings a fresh
+       port. */
     CHANNEL_QUESTIONS = 256,
     HOSTS_MAX = 16 * 1024 * 1024,
     RESOLV_CONF_MAX = 64 * 1024,
@@ -94,7 +95,8 @@ static void on_reap(struct task *task)
         channel_free(ch);
 }
 
-/* After every call into c-ares: its next deadline, and whether a retired channel has served its time. */
+/* After every call into c-ares: its next deadline, and whether a retired channel has served its
+ * time. */
 static void channel_settle(struct channel *ch)
 {
     struct loop *loop = ch->resolver->loop;
@@ -165,8 +167,9 @@ static struct sock *sock_new(struct channel *ch, int fd)
     return s;
 }
 
-/* c-ares tells what it wants of a socket; both false: it is about to be closed. Level-triggered, because 1.18 takes one read of a TCP
- * answer per call. Without memory nothing is watched, and the question ends by its timeout. */
+/* c-ares tells what it wants of a socket; both false: it is about to be closed. Level-triggered,
+ * because 1.18 takes one read of a TCP answer per call. Without memory nothing is watched, and the
+ * question ends by its timeout. */
 static void on_sock_state(void *owner, ares_socket_t fd, int readable, int writable)
 {
     struct channel *ch = owner;
@@ -185,14 +188,17 @@ static void on_sock_state(void *owner, ares_socket_t fd, int readable, int writa
 static enum err channel_init(struct channel *ch)
 {
     const struct resolver *r = ch->resolver;
-    unsigned try_ms = r->conf.timeout_s && r->conf.timeout_s * 1000 < TRY_MS
-                          ? r->conf.timeout_s * 1000
-                          : TRY_MS;
+    unsigned try_ms =
+        r->conf.timeout_s && r->conf.timeout_s * 1000 < TRY_MS ? r->conf.timeout_s * 1000 : TRY_MS;
     unsigned tries = r->conf.attempts && r->conf.attempts < TRIES ? r->conf.attempts : TRIES;
     char path[256], lookups[] = "b";
-    struct ares_options o = {.timeout = (int)try_ms, .tries = (int)tries, .ndots = 1,
-                             .lookups = lookups, .resolvconf_path = path,
-                             .sock_state_cb = on_sock_state, .sock_state_cb_data = ch};
+    struct ares_options o = {.timeout = (int)try_ms,
+                             .tries = (int)tries,
+                             .ndots = 1,
+                             .lookups = lookups,
+                             .resolvconf_path = path,
+                             .sock_state_cb = on_sock_state,
+                             .sock_state_cb_data = ch};
     size_t n = strlen(r->conf_path);
     if (n >= sizeof path)
         return ERR_TOO_LARGE;
@@ -256,7 +262,8 @@ static bool stamp_same(const struct stamp *a, const struct stamp *b)
            a->nsec == b->nsec;
 }
 
-/* The text of a file; empty when it cannot be read. False when out of memory, or when it is too large to be meant. */
+/* The text of a file; empty when it cannot be read. False when out of memory, or when it is too
+ * large to be meant. */
 static bool read_text(const char *path, struct buf *text)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -299,7 +306,8 @@ static bool load_conf(struct resolver *r)
     return ok && channel_renew(r) == ERR_OK;
 }
 
-/* At most once every 5 s: c-ares itself never reads resolv.conf again. What cannot be loaded stays as it was until the next look. */
+/* At most once every 5 s: c-ares itself never reads resolv.conf again. What cannot be loaded stays
+ * as it was until the next look. */
 static void look_at_files(struct resolver *r)
 {
     uint64_t now = loop_now(r->loop);
@@ -332,7 +340,8 @@ static void question_fail(struct question *q, enum err e, const char *why)
     question_end(q, e, NULL, &ctx);
 }
 
-/* c-ares 1.18 says "connection refused" when every name server failed, refused the question, or could not be reached. */
+/* c-ares 1.18 says "connection refused" when every name server failed, refused the question, or
+ * could not be reached. */
 static void fail_by_status(struct question *q, int status)
 {
     switch (status) {
@@ -401,7 +410,8 @@ static int parse_answer(enum address_family family, const unsigned char *p, int 
 
 static void question_send(struct question *q);
 
-/* A name that exists without addresses of this family ends the search: A and AAAA are asked apart, and must not end at two hosts. */
+/* A name that exists without addresses of this family ends the search: A and AAAA are asked apart,
+ * and must not end at two hosts. */
 static void on_answer(void *owner, int status, int timeouts, unsigned char *p, int n)
 {
     struct question *q = owner;
@@ -417,7 +427,8 @@ static void on_answer(void *owner, int status, int timeouts, unsigned char *p, i
         fail_by_status(q, status);
 }
 
-/* The next name to ask for: single-label names go through the search list first, dotted ones are never extended. */
+/* The next name to ask for: single-label names go through the search list first, dotted ones are
+ * never extended. */
 static void question_text(struct question *q, struct buf *text)
 {
     const struct resolv_conf *conf = &q->channel->resolver->conf;
@@ -468,8 +479,8 @@ static void answer_localhost(enum address_family family, resolver_fn *fn, void *
     fn(owner, ERR_OK, &answer, NULL);
 }
 
-static enum err ask_dns(struct resolver *r, const struct hostname *name,
-                        enum address_family family, resolver_fn *fn, void *owner)
+static enum err ask_dns(struct resolver *r, const struct hostname *name, enum address_family family,
+                        resolver_fn *fn, void *owner)
 {
     /* Without memory for a fresh one the old channel goes on. */
     if (!r->current || r->current->asked >= CHANNEL_QUESTIONS)
@@ -479,8 +490,8 @@ static enum err ask_dns(struct resolver *r, const struct hostname *name,
     if (!q)
         return ERR_NOMEM;
     struct channel *ch = r->current;
-    *q = (struct question){.channel = ch, .fn = fn, .owner = owner, .family = family,
-                           .name = *name};
+    *q =
+        (struct question){.channel = ch, .fn = fn, .owner = owner, .family = family, .name = *name};
     ch->asked++;
     ch->open++;
     question_send(q);

@@ -17,7 +17,7 @@ struct sim_faults {
     unsigned stall;        /* a connection goes silent both ways after some bytes, for good */
     unsigned slow;         /* a piece is late: up to 3 s */
     unsigned accept_error; /* accept says EMFILE */
-    unsigned spurious;     /* an event of which nothing is true */
+    unsigned spurious;     /* an event that tells nothing new */
 };
 
 /* --- the world --- */

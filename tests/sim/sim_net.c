@@ -1,4 +1,5 @@
-/* The network in memory: sockets, listeners and pipes of the program, and the actors at the other ends. Replaces sys/sock*.c. */
+/* The network in memory: sockets, listeners and pipes of the program, and the actors at the other
+ * ends. Replaces sys/sock*.c. */
 #include "base/assert.h"
 #include "net/sockaddr.h"
 #include "sim_int.h"
@@ -23,13 +24,13 @@ struct sim_end {
     struct sim_peer *actor;
     int fd; /* -1: an actor's, or not accepted yet */
     enum end_state state;
-    struct bytes rx;      /* arrived, not taken */
-    size_t flying;        /* on the way here */
-    bool fin, dead;       /* arrived: FIN; reset */
-    int error;            /* SO_ERROR */
+    struct bytes rx; /* arrived, not taken */
+    size_t flying;   /* on the way here */
+    bool fin, dead;  /* arrived: FIN; reset */
+    int error;       /* SO_ERROR */
     bool shut, no_space, linger0;
-    size_t sent;          /* bytes ever */
-    uint64_t arrival;     /* of what this side sent last */
+    size_t sent;      /* bytes ever */
+    uint64_t arrival; /* of what this side sent last */
 };
 struct conn {
     struct sim_end end[2]; /* [0] connected, [1] accepted */
@@ -205,7 +206,8 @@ static struct conn *conn_new(void)
               : sim_chance(sim_faults.split)  ? PACE_SPLIT
                                               : PACE_WHOLE;
     c->cut_at = sim_chance(sim_faults.cut) ? sim_below(sim_chance(500) ? 400 : 40000) : SIZE_MAX;
-    c->stall_at = sim_chance(sim_faults.stall) ? sim_below(sim_chance(500) ? 400 : 40000) : SIZE_MAX;
+    c->stall_at =
+        sim_chance(sim_faults.stall) ? sim_below(sim_chance(500) ? 400 : 40000) : SIZE_MAX;
     for (int i = 0; i < 2; i++) {
         c->end[i].conn = c;
         c->end[i].peer = &c->end[1 - i];
@@ -708,6 +710,12 @@ enum err sock_listen_unix(const char *path, unsigned mode, int uid, int gid, int
 {
     (void)path, (void)mode, (void)uid, (void)gid, (void)ret_fd;
     return refuse_now(EOPNOTSUPP, ret_errno);
+}
+
+bool sock_is_local(const struct sock_addr *a)
+{
+    (void)a; /* the simulated machine has the addresses it listens on, no more */
+    return false;
 }
 
 enum err sock_local(int fd, struct sock_addr *ret_addr)

@@ -216,7 +216,8 @@ static void shuffle(int *v, unsigned n)
     }
 }
 
-/* What epoll would report: level mode what is true and wanted, edge mode everything that is true once something happened. */
+/* What epoll would report: level mode what is true and wanted, edge mode everything that is true
+ * once something happened. */
 static bool report_one(const struct loop *loop, int fd)
 {
     struct watch *w = sim_net_watch(fd);
@@ -224,14 +225,16 @@ static bool report_one(const struct loop *loop, int fd)
     if (!w || w->loop != loop)
         return false;
     unsigned bits = sim_net_bits(fd, &edge);
+    bool news = edge;
     if (w->mode_ == WATCH_LEVEL)
         bits &= w->interest_ | (unsigned)WATCH_ERROR;
-    else if (!edge)
+    else if (!edge &&
+             !sim_chance(sim_faults.spurious)) /* kernels repeat what is true, now and then */
         bits = 0;
-    if (!bits && !(w->mode_ == WATCH_EDGE && sim_chance(sim_faults.spurious)))
+    if (!bits)
         return false;
     loop_report(w, bits);
-    return bits != 0;
+    return news || w->mode_ == WATCH_LEVEL;
 }
 
 static void driver_wait(struct loop_driver *base, struct loop *loop, uint64_t max_wait_ns)

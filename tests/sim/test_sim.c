@@ -1,4 +1,5 @@
-/* The simulated network behaves like the kernel's: seen through the program's own streams and listener. */
+/* The simulated network behaves like the kernel's: seen through the program's own streams and
+ * listener. */
 #include "sim.h"
 #include "base/mem.h"
 #include "net/listener.h"
@@ -135,8 +136,11 @@ static void caller_reset(struct sim_peer *p, int os_errno)
 static void call(struct caller *c)
 {
     struct address a = address("127.0.0.1");
-    *c = (struct caller){.peer = {.owner = c, .on_open = caller_open, .on_bytes = caller_bytes,
-                                  .on_fin = caller_fin, .on_reset = caller_reset}};
+    *c = (struct caller){.peer = {.owner = c,
+                                  .on_open = caller_open,
+                                  .on_bytes = caller_bytes,
+                                  .on_fin = caller_fin,
+                                  .on_reset = caller_reset}};
     assert_true(sim_connect(&c->peer, &a, 80));
 }
 
@@ -216,7 +220,8 @@ static enum sim_reach reach;
 static struct sim_peer server;
 static bool server_gone;
 
-static enum sim_reach on_dial(void *owner, const struct address *to, uint16_t port, struct sim_peer **ret_peer)
+static enum sim_reach on_dial(void *owner, const struct address *to, uint16_t port,
+                              struct sim_peer **ret_peer)
 {
     (void)owner;
     struct address want = address("10.0.0.1");

@@ -1,6 +1,7 @@
-/* Seeded worlds: a worker with its policy, clients, origins and faults drawn from a seed, run to its end in simulated time.
- * Usage: worlds SECONDS | worlds --seed N [--count N] [--twice]. A failing seed is printed; `--seed N` replays it bit for bit; --twice
- * runs every world twice and compares. */
+/* Seeded worlds: a worker with its policy, clients, origins and faults drawn from a seed, run to
+ * its end in simulated time. Usage: worlds --seconds S | worlds --seed N [--count N] [--twice]. A
+ * failing seed is printed; `--seed N` replays it bit for bit; --twice runs every world twice and
+ * compares. */
 #include "audit/record.h"
 #include "base/assert.h"
 #include "base/encode.h"
@@ -19,10 +20,27 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { STEPS = 6, CLIENTS = 24, SERVERS = 512, PORT_GATEWAY = 8080, N_POLICIES = 5, PORT_HOP = 3128 };
+enum {
+    STEPS = 6,
+    CLIENTS = 24,
+    SERVERS = 512,
+    PORT_GATEWAY = 8080,
+    N_POLICIES = 5,
+    PORT_HOP = 3128
+};
 #define TOKEN "world-token-0123456789abcdef"
 
-enum step_kind { STEP_GET, STEP_HEAD, STEP_POST, STEP_POST_CHUNKED, STEP_EXPECT, STEP_OLD, STEP_CONNECT, STEP_GARBAGE, STEP_HALF_HEAD };
+enum step_kind {
+    STEP_GET,
+    STEP_HEAD,
+    STEP_POST,
+    STEP_POST_CHUNKED,
+    STEP_EXPECT,
+    STEP_OLD,
+    STEP_CONNECT,
+    STEP_GARBAGE,
+    STEP_HALF_HEAD
+};
 struct step {
     enum step_kind kind;
     unsigned tag;
@@ -36,11 +54,20 @@ struct browser {
     struct world *world;
     struct step steps[STEPS];
     unsigned n_steps, sent, answered;
-    bool interim, tunnel, lingers, owes_body, no_body;
-    unsigned tag;          /* of the response being read; 0: not an origin's */
+    bool interim, tunnel, lingers, owes_body, no_body, closing;
+    unsigned tag; /* of the response being read; 0: not an origin's */
     size_t got, tunnel_len;
 };
-enum server_mode { SERVE_WELL, SERVE_EARLY, SERVE_SHORT, SERVE_RESET, SERVE_CLOSE, SERVE_SILENT, SERVE_GARBAGE, SERVE_MODES };
+enum server_mode {
+    SERVE_WELL,
+    SERVE_EARLY,
+    SERVE_SHORT,
+    SERVE_RESET,
+    SERVE_CLOSE,
+    SERVE_SILENT,
+    SERVE_GARBAGE,
+    SERVE_MODES
+};
 struct server {
     struct sim_peer peer;
     struct wire wire;
@@ -64,7 +91,9 @@ struct world {
     unsigned n_servers, next_tag;
     unsigned heads_sent, connections, responses, records, relayed, tunnels;
     char (*ids)[24];
-    bool oom, ending, broken, verbose, no_auth; /* no_auth: a policy of this world asks for no credentials */
+    bool calm; /* nothing goes wrong here: every request has to succeed */
+    bool oom, ending, broken, verbose,
+        no_auth; /* no_auth: a policy of this world asks for no credentials */
 };
 static struct writer *writer;
 static struct runtime *runtimes[N_POLICIES];
@@ -74,7 +103,8 @@ static unsigned all_heads, all_relayed, all_tunnels, all_records;
 static void broken(struct world *w, const char *what, const char *detail)
 {
     if (!w->broken)
-        printf("seed %" PRIu64 ": %s%s%s (at %.6f s)\n", w->seed, what, *detail ? ": " : "", detail, (double)sim_now() / 1e9);
+        printf("seed %" PRIu64 ": %s%s%s (at %.6f s)\n", w->seed, what, *detail ? ": " : "", detail,
+               (double)sim_now() / 1e9);
     w->broken = true;
 }
 
@@ -201,7 +231,7 @@ static void unpause_server(void *owner)
 /* The upstream proxy is asked for a tunnel: behind it is an echo. */
 static enum wire_body hop_connect(struct server *s)
 {
-    unsigned how = (unsigned)sim_below(10);
+    unsigned how = s->world->calm ? 9 : (unsigned)sim_below(10);
     s->echo = true;
     if (how == 0) {
         write_text(&s->peer, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
@@ -236,8 +266,9 @@ static enum wire_body server_head(void *owner, struct str head)
     s->got = 0;
     s->want = (size_t)want;
     s->answered = false;
-    s->mode = sim_chance(600) ? SERVE_WELL : (enum server_mode)sim_below(SERVE_MODES);
-    if (sim_chance(100)) { /* takes nothing for a while, or ever */
+    s->mode =
+        s->world->calm || sim_chance(600) ? SERVE_WELL : (enum server_mode)sim_below(SERVE_MODES);
+    if (!s->world->calm && sim_chance(100)) { /* takes nothing for a while, or ever */
         sim_pause(&s->peer, true);
         if (sim_chance(700))
             sim_after(sim_below(90000) * NS_PER_MS, unpause_server, s);
@@ -299,7 +330,8 @@ static struct server *server_new(struct world *w, bool echo)
     s->peer.owner = s;
     s->peer.on_bytes = server_bytes;
     s->peer.on_fin = server_fin;
-    s->wire = (struct wire){.owner = s, .on_head = server_head, .on_body = server_body, .on_end = server_end};
+    s->wire = (struct wire){
+        .owner = s, .on_head = server_head, .on_body = server_body, .on_end = server_end};
     w->servers[w->n_servers++] = s;
     return s;
 }
@@ -309,12 +341,14 @@ static bool forbidden(const struct address *a)
 {
     const uint8_t *b = a->bytes;
     if (a->family == ADDRESS_V4)
-        return b[0] == 127 || b[0] == 0 || (b[0] == 169 && b[1] == 254) || (b[0] == 10 && b[1] == 66);
+        return b[0] == 127 || b[0] == 0 || (b[0] == 169 && b[1] == 254) ||
+               (b[0] == 10 && b[1] == 66);
     static const uint8_t none[16];
     return !memcmp(b, none, 15) || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || b[0] == 0xff;
 }
 
-static enum sim_reach on_dial(void *owner, const struct address *to, uint16_t port, struct sim_peer **ret_peer)
+static enum sim_reach on_dial(void *owner, const struct address *to, uint16_t port,
+                              struct sim_peer **ret_peer)
 {
     struct world *w = owner;
     if (forbidden(to))
@@ -336,9 +370,10 @@ static enum sim_reach on_dial(void *owner, const struct address *to, uint16_t po
 
 /* --- names --- */
 
-static const char *const names[] = {"good.test", "good2.test", "six.test", "both.test", "dead.test", "hole.test", "rebind.test",
-                                    "meta.test", "cidr.test", "denied.test", "nx.test", "fail.test", "slow.test", "never.test",
-                                    "localhost", "mapped.test"};
+static const char *const names[] = {"good.test", "good2.test",  "six.test",    "both.test",
+                                    "dead.test", "hole.test",   "rebind.test", "meta.test",
+                                    "cidr.test", "denied.test", "nx.test",     "fail.test",
+                                    "slow.test", "never.test",  "localhost",   "mapped.test"};
 
 static void add_address(struct sim_dns_reply *r, enum address_family family, const char *text)
 {
@@ -347,7 +382,8 @@ static void add_address(struct sim_dns_reply *r, enum address_family family, con
         r->v[r->n++] = a;
 }
 
-static void answer_name(const struct hostname *name, enum address_family family, struct sim_dns_reply *r)
+static void answer_name(const struct hostname *name, enum address_family family,
+                        struct sim_dns_reply *r)
 {
     static const struct {
         const char *name, *addresses;
@@ -380,10 +416,12 @@ static void answer_name(const struct hostname *name, enum address_family family,
     }
 }
 
-static void on_dns(void *owner, const struct hostname *name, enum address_family family, struct sim_dns_reply *r)
+static void on_dns(void *owner, const struct hostname *name, enum address_family family,
+                   struct sim_dns_reply *r)
 {
     struct world *w = owner;
-    *r = (struct sim_dns_reply){.err = ERR_DNS_FAILED, .ttl_s = (uint32_t)sim_below(5), .delay_ms = sim_below(40)};
+    *r = (struct sim_dns_reply){
+        .err = ERR_DNS_FAILED, .ttl_s = (uint32_t)sim_below(5), .delay_ms = sim_below(40)};
     if (!strcmp(name->text, "denied.test"))
         broken(w, "asked for the address of a denied name", "");
     answer_name(name, family, r);
@@ -419,27 +457,36 @@ static void send_step(struct browser *c, const struct step *s)
     c->sent++;
     switch (s->kind) {
     case STEP_GET:
-        write_text(p, "GET http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%s\r\n", s->name, s->tag, s->name, auth);
+        write_text(p, "GET http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%s\r\n", s->name, s->tag, s->name,
+                   auth);
         break;
     case STEP_HEAD:
-        write_text(p, "HEAD http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%s\r\n", s->name, s->tag, s->name, auth);
+        write_text(p, "HEAD http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%s\r\n", s->name, s->tag,
+                   s->name, auth);
         break;
     case STEP_OLD:
         write_text(p, "GET http://%s/t/%u HTTP/1.0\r\n%s\r\n", s->name, s->tag, auth);
         break;
     case STEP_EXPECT:
-        write_text(p, "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: %zu\r\nContent-Length: %zu\r\n"
-                      "Expect: 100-continue\r\n\r\n", s->name, s->tag, s->name, auth, len, len);
+        write_text(
+            p,
+            "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: %zu\r\nContent-Length: %zu\r\n"
+            "Expect: 100-continue\r\n\r\n",
+            s->name, s->tag, s->name, auth, len, len);
         c->owes_body = true;
         break;
     case STEP_POST:
-        write_text(p, "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: %zu\r\nContent-Length: %zu\r\n\r\n", s->name, s->tag,
-                   s->name, auth, len, len);
+        write_text(p,
+                   "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: %zu\r\nContent-Length: "
+                   "%zu\r\n\r\n",
+                   s->name, s->tag, s->name, auth, len, len);
         write_tagged(p, s->tag, 0, len);
         break;
     case STEP_POST_CHUNKED:
-        write_text(p, "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: %zu\r\nTransfer-Encoding: chunked\r\n\r\n", s->name,
-                   s->tag, s->name, auth, len);
+        write_text(p,
+                   "POST http://%s/t/%u HTTP/1.1\r\nHost: %s\r\n%sX-Length: "
+                   "%zu\r\nTransfer-Encoding: chunked\r\n\r\n",
+                   s->name, s->tag, s->name, auth, len);
         write_chunked(p, s->tag, len);
         break;
     case STEP_CONNECT:
@@ -459,7 +506,8 @@ static void send_next(struct browser *c)
     while (c->sent < c->n_steps && sim_is_open(&c->peer)) {
         const struct step *s = &c->steps[c->sent];
         send_step(c, s);
-        if (!s->with_next || s->kind == STEP_CONNECT || s->kind == STEP_EXPECT || s->kind == STEP_OLD)
+        if (!s->with_next || s->kind == STEP_CONNECT || s->kind == STEP_EXPECT ||
+            s->kind == STEP_OLD)
             return;
     }
 }
@@ -488,12 +536,16 @@ static enum wire_body client_head(void *owner, struct str head)
         return WIRE_NO_BODY;
     w->responses++;
     statuses[status < 600 ? status : 0]++;
+    c->closing = str_eq_nocase(wire_field(head, "connection"), STR("close")) ||
+                 str_starts(head, STR("HTTP/1.0"));
     if (c->answered >= c->sent) {
         /* a late head's 408 and a limit's 503 answer nothing that was complete */
         c->tag = 0;
         return WIRE_BY_FIELDS;
     }
     const struct step *s = &c->steps[c->answered];
+    if (w->calm && s->auth && status != 200)
+        broken(w, "a request failed though nothing was wrong", s->name);
     w->relayed += x.n > 0;
     c->got = 0;
     c->tag = x.n && str_u64(x, UINT32_MAX, &tag) ? (unsigned)tag : 0;
@@ -521,7 +573,8 @@ static void client_body(void *owner, struct str bytes)
 {
     struct browser *c = owner;
     if (c->tag && !tag_matches(c->tag, c->got, bytes))
-        broken(c->world, c->tunnel ? "tunnel bytes changed" : "a response body changed on the way", "");
+        broken(c->world, c->tunnel ? "tunnel bytes changed" : "a response body changed on the way",
+               "");
     c->got += bytes.n;
     if (c->tunnel && c->got > c->tunnel_len)
         broken(c->world, "a tunnel made bytes of its own", "");
@@ -537,7 +590,8 @@ static void client_end(void *owner)
     if (c->tag && !c->no_body && c->got != tag_length(c->tag))
         broken(c->world, "a response looked complete and was not", "");
     c->answered++;
-    if (c->owes_body) /* answered without its body: a client may only close then, or send it */
+    if (c->owes_body ||
+        c->closing) /* answered without its body: a client may only close then, or send it */
         sim_close(&c->peer);
     c->owes_body = false;
     if (c->answered == c->sent)
@@ -589,19 +643,32 @@ static void unpause_client(void *owner)
 
 static void plan_client(struct world *w, struct browser *c)
 {
-    *c = (struct browser){.world = w, .n_steps = 1 + (unsigned)sim_below(STEPS), .lingers = sim_chance(200)};
-    c->peer = (struct sim_peer){.owner = c, .on_open = client_open, .on_bytes = client_bytes, .on_fin = client_fin};
-    c->wire = (struct wire){.is_response = true, .owner = c, .on_head = client_head, .on_body = client_body, .on_end = client_end};
+    *c = (struct browser){.world = w,
+                          .n_steps = 1 + (unsigned)sim_below(STEPS),
+                          .lingers = !w->calm && sim_chance(200)};
+    c->peer = (struct sim_peer){
+        .owner = c, .on_open = client_open, .on_bytes = client_bytes, .on_fin = client_fin};
+    c->wire = (struct wire){.is_response = true,
+                            .owner = c,
+                            .on_head = client_head,
+                            .on_body = client_body,
+                            .on_end = client_end};
     for (unsigned i = 0; i < c->n_steps; i++) {
         struct step *s = &c->steps[i];
-        s->kind = sim_chance(30) ? STEP_GARBAGE : sim_chance(20) ? STEP_HALF_HEAD : (enum step_kind)sim_below(STEP_GARBAGE);
-        s->name = sim_chance(500) ? names[sim_below(4)] : names[sim_below(ARRAY_LEN(names))];
+        s->kind = !w->calm && sim_chance(30)   ? STEP_GARBAGE
+                  : !w->calm && sim_chance(20) ? STEP_HALF_HEAD
+                                               : (enum step_kind)sim_below(STEP_GARBAGE);
+        s->name = w->calm           ? names[sim_below(6)]
+                  : sim_chance(500) ? names[sim_below(4)]
+                                    : names[sim_below(ARRAY_LEN(names))];
         s->tag = w->next_tag += 2;
         s->auth = !sim_chance(50);
-        s->with_next = sim_chance(150);
+        s->with_next = !w->calm && sim_chance(150);
     }
     uint64_t start = sim_below(4000) * NS_PER_MS;
     sim_after(start, start_client, c);
+    if (w->calm)
+        return;
     if (sim_chance(150))
         sim_after(start + sim_below(3000) * NS_PER_MS, leave, c);
     if (sim_chance(150)) {
@@ -625,6 +692,8 @@ static void read_records(struct world *w)
             if (!at)
                 continue;
             w->ids = sim_grow(w->ids, (w->records + 1) * sizeof w->ids[0]);
+            if (w->verbose)
+                printf("%.*s\n", (int)line.n, line.p);
             char *id = w->ids[w->records++];
             snprintf(id, 24, "%.*s", (int)strcspn(at + sizeof key - 1, "\""), at + sizeof key - 1);
             if (memmem(line.p, line.n, TOKEN, sizeof TOKEN - 1))
@@ -648,8 +717,9 @@ static void check_records(struct world *w)
     for (unsigned i = 1; i < w->records; i++)
         if (!strcmp(w->ids[i - 1], w->ids[i]))
             broken(w, "two records of one exchange", w->ids[i]);
-    snprintf(text, sizeof text, "%u heads on %u connections, %u answers (%u of origins, %u tunnels), %u records", w->heads_sent,
-             w->connections, w->responses, w->relayed, w->tunnels, w->records);
+    snprintf(text, sizeof text,
+             "%u heads on %u connections, %u answers (%u of origins, %u tunnels), %u records",
+             w->heads_sent, w->connections, w->responses, w->relayed, w->tunnels, w->records);
     if (!w->oom && (w->records < w->responses || w->records > w->heads_sent + w->connections))
         broken(w, "records do not fit the exchanges", text);
     if (w->verbose)
@@ -688,9 +758,16 @@ static bool start_world(struct world *w)
     static const uint8_t v4[4] = {127, 0, 0, 1};
     struct sock_listen_options o = {.backlog = 64};
     int os_errno;
-    w->point = (struct listen_point){.name = STR("127.0.0.1:8080"), .address = address_from_bytes(ADDRESS_V4, v4), .port = PORT_GATEWAY};
-    w->shared = (struct shared){.points = &w->point, .n_points = 1, .writer = writer, .workers = &w->worker, .n_workers = 1,
-                                .drain_timeout_ms = LIMIT_TIMEOUT_DRAIN, .max_connections = sim_chance(100) ? 3 : 0};
+    w->point = (struct listen_point){.name = STR("127.0.0.1:8080"),
+                                     .address = address_from_bytes(ADDRESS_V4, v4),
+                                     .port = PORT_GATEWAY};
+    w->shared = (struct shared){.points = &w->point,
+                                .n_points = 1,
+                                .writer = writer,
+                                .workers = &w->worker,
+                                .n_workers = 1,
+                                .drain_timeout_ms = LIMIT_TIMEOUT_DRAIN,
+                                .max_connections = !w->calm && sim_chance(100) ? 3 : 0};
     atomic_store(&w->shared.next_id, 1);
     struct sock_addr at = sockaddr_from_address(&w->point.address, PORT_GATEWAY);
     if (sim_loop_new(&w->loop) || sock_listen(&at, &o, &w->listener, &os_errno))
@@ -714,12 +791,26 @@ static void check_nothing_left(struct world *w, const char *when)
     struct worker *k = w->worker;
     char text[160];
     unsigned sessions = atomic_load(&k->n_sessions);
-    size_t chunks = chunk_pool_out(k->chunks), idle = pool_idle(k->pool), streams = stream_tcp_open_count();
-    snprintf(text, sizeof text, "%s: %u sessions, %zu sessions and %zu exchanges of the slabs, %zu chunks, %zu idle, %zu streams", when,
-             sessions, slab_out(k->sessions), slab_out(k->exchanges), chunks, idle, streams);
+    size_t chunks = chunk_pool_out(k->chunks), idle = pool_idle(k->pool),
+           streams = stream_tcp_open_count();
+    snprintf(text, sizeof text,
+             "%s: %u sessions, %zu sessions and %zu exchanges of the slabs, %zu chunks, %zu idle, "
+             "%zu streams",
+             when, sessions, slab_out(k->sessions), slab_out(k->exchanges), chunks, idle, streams);
     if (sessions || slab_out(k->sessions) || slab_out(k->exchanges) || chunks || idle || streams ||
         atomic_load(&w->shared.connections))
         broken(w, "something is left", text);
+}
+
+static void check_all_answered(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_clients; i++) {
+        const struct browser *c = &w->clients[i];
+        bool done = c->tunnel ? c->got == c->tunnel_len : c->answered == c->sent;
+        if (!c->sent || !done)
+            broken(w, c->tunnel ? "a tunnel lost bytes" : "a request was never answered",
+                   c->steps[c->answered].name);
+    }
 }
 
 static void end_world(struct world *w)
@@ -745,21 +836,26 @@ static void end_world(struct world *w)
         broken(w, "descriptors are left open", "");
 }
 
+static void actors_leave(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_clients; i++)
+        sim_reset(&w->clients[i].peer);
+    for (unsigned i = 0; i < w->n_servers; i++)
+        sim_reset(&w->servers[i]->peer);
+}
+
 static void forget_actors(struct world *w)
 {
-    for (unsigned i = 0; i < w->n_clients; i++) {
-        sim_reset(&w->clients[i].peer);
+    for (unsigned i = 0; i < w->n_clients; i++)
         wire_fini(&w->clients[i].wire);
-    }
     for (unsigned i = 0; i < w->n_servers; i++) {
-        sim_reset(&w->servers[i]->peer);
         wire_fini(&w->servers[i]->wire);
         sim_free(w->servers[i]);
     }
     sim_free(w->ids);
 }
 
-static struct sim_faults draw_faults(void)
+static struct sim_faults draw_faults(bool calm)
 {
     struct sim_faults f = {0};
     if (sim_chance(300))
@@ -767,11 +863,13 @@ static struct sim_faults draw_faults(void)
     f.split = sim_chance(500) ? 500 : 0;
     f.one_byte = sim_chance(300) ? 300 : 0;
     f.small_window = sim_chance(300) ? 200 : 0;
+    f.accept_error = sim_chance(200) ? 200 : 0;
+    f.spurious = sim_chance(300) ? 20 : 0;
+    if (calm)
+        return f;
     f.cut = sim_chance(300) ? 150 : 0;
     f.stall = sim_chance(200) ? 100 : 0;
     f.slow = sim_chance(200) ? 10 : 0;
-    f.accept_error = sim_chance(200) ? 200 : 0;
-    f.spurious = sim_chance(300) ? 20 : 0;
     return f;
 }
 
@@ -785,25 +883,28 @@ static bool run_world(uint64_t seed, bool verbose, uint64_t *ret_digest)
     w->seed = seed;
     w->verbose = verbose;
     sim_begin(seed, &none);
-    sim_faults = draw_faults();
+    w->calm = sim_chance(200);
+    sim_faults = draw_faults(w->calm);
     sim_on_dial(on_dial, w);
     sim_on_dns(on_dns, w);
     if (!start_world(w))
         abort();
     w->n_clients = 1 + (unsigned)sim_below(CLIENTS);
-    w->oom = sim_chance(150);
+    w->oom = !w->calm && sim_chance(150);
     bool oom = w->oom;
     for (unsigned i = 0; i < w->n_clients; i++)
         plan_client(w, &w->clients[i]);
-    if (sim_chance(300))
+    if (!w->calm && sim_chance(300))
         sim_after(sim_below(6000) * NS_PER_MS, reload, w);
     if (sim_chance(200))
         sim_after(sim_below(6000) * NS_PER_MS, jump_clock, w);
-    bool cut_short = sim_chance(300);
+    bool cut_short = !w->calm && sim_chance(300);
     run(w, cut_short ? sim_below(8) : 4 * 3600, "on its way");
     mem_fail_after(-1, false);
     if (!cut_short)
         check_nothing_left(w, "after four hours");
+    if (w->calm)
+        check_all_answered(w);
     end_world(w);
     w->oom = oom;
     check_records(w);
@@ -812,8 +913,9 @@ static bool run_world(uint64_t seed, bool verbose, uint64_t *ret_digest)
     all_relayed += w->relayed;
     all_tunnels += w->tunnels;
     all_records += w->records;
-    forget_actors(w);
+    actors_leave(w);
     sim_end();
+    forget_actors(w);
     return !w->broken;
 }
 
@@ -832,7 +934,9 @@ static struct runtime *make_runtime(unsigned i, struct secret *token)
             abort();
     if (i == 1 && !settings_add(&c.allow, STR("*.test"), STR("--allow-domain")))
         abort();
-    if (i >= 3 && !setting_set(&c.upstream_proxy, i == 3 ? STR("10.9.0.1:3128") : STR("http://hop.test:3128"), STR("--upstream-proxy")))
+    if (i >= 3 &&
+        !setting_set(&c.upstream_proxy, i == 3 ? STR("10.9.0.1:3128") : STR("http://hop.test:3128"),
+                     STR("--upstream-proxy")))
         abort();
     if (runtime_new(&c, token, i + 1, &r, &ctx)) {
         fprintf(stderr, "%s\n", ctx.text);
@@ -870,8 +974,8 @@ static double seconds_now(void)
 
 static int finish(unsigned worlds, unsigned bad)
 {
-    printf("%u worlds: %u heads, %u answers of origins, %u tunnels, %u records; answers", worlds, all_heads, all_relayed, all_tunnels,
-           all_records);
+    printf("%u worlds: %u heads, %u answers of origins, %u tunnels, %u records; answers", worlds,
+           all_heads, all_relayed, all_tunnels, all_records);
     for (unsigned i = 0; i < ARRAY_LEN(statuses); i++)
         if (statuses[i])
             printf(" %u x %u", i, statuses[i]);
@@ -885,7 +989,7 @@ static int finish(unsigned worlds, unsigned bad)
 int main(int argc, char **argv)
 {
     uint64_t seed = 0, count = 0, fixed = 20;
-    double limit = argc == 2 ? strtod(argv[1], NULL) : 0;
+    double limit = 0;
     unsigned worlds = 0, bad = 0;
     bool twice = argc > 1 && !strcmp(argv[argc - 1], "--twice");
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -893,11 +997,14 @@ int main(int argc, char **argv)
             seed = strtoull(argv[i + 1], NULL, 10), count = count ? count : 1;
         else if (!strcmp(argv[i], "--count"))
             count = strtoull(argv[i + 1], NULL, 10);
+        else if (!strcmp(argv[i], "--seconds"))
+            limit = strtod(argv[i + 1], NULL);
     }
     if (!count && limit <= 0) {
-        fprintf(stderr, "usage: worlds SECONDS | worlds --seed N [--count N] [--twice]\n");
+        fprintf(stderr, "usage: worlds --seconds S | worlds --seed N [--count N] [--twice]\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     set_up();
     double end = seconds_now() + limit;
     uint64_t fresh = (uint64_t)time(NULL) * 1000003u;

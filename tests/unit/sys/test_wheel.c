@@ -137,11 +137,37 @@ static void moving_later_is_cheap(void **state)
     stop(m);
 }
 
+/* A timer that nobody moves wakes the loop once on each level it lies on, the last time to fire. */
+static void few_wakes_for_one_timer(void **state)
+{
+    static const struct {
+        uint64_t delay_ms;
+        unsigned wakes;
+    } rows[] = {{1, 1}, {250, 1}, {999, 1}, {1000, 1}, {16000, 1}, {60000, 2}, {3600000, 2}};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsigned wakes = 0;
+        seed = 3, now_ns = 987654321987;
+        wheel_init(&wheel, now_ns);
+        models[0] = (struct model){0};
+        timer_init(&models[0].timer, on_fire);
+        set(&models[0], rows[i].delay_ms);
+        for (; models[0].fired == 0; wakes++) {
+            now_ns = wheel.due_ns;
+            wheel_run(&wheel, now_ns);
+        }
+        assert_int_equal(wakes, rows[i].wakes);
+        for (unsigned k = 0; k < TIMERS; k++)
+            stop(&models[k]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wheel_agrees_with_a_list),
         cmocka_unit_test(moving_later_is_cheap),
+        cmocka_unit_test(few_wakes_for_one_timer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

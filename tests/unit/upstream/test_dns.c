@@ -335,7 +335,8 @@ static void an_empty_family_is_no_reason_to_hurry(void **state)
     expect_done(&a, ERR_OK, "2001:db8::1");
 }
 
-/* A name whose IPv6 answer never comes, asked again when the IPv4 answer is too old: not held up by the old question. */
+/* A name whose IPv6 answer never comes, asked again when the IPv4 answer is too old: not held up by
+ * the old question. */
 static void an_old_flight_does_not_hold_up_a_new_one(void **state)
 {
     (void)state;
@@ -349,7 +350,8 @@ static void an_old_flight_does_not_hold_up_a_new_one(void **state)
     reply("drop6.test", ADDRESS_V4, "192.0.2.2", 100);
     fake_pass(loop, 300);
     expect_done(&b, ERR_OK, "192.0.2.2");
-    reply("drop6.test", ADDRESS_V6, "2001:db8::1", 100); /* the first question's: nobody's any more */
+    reply("drop6.test", ADDRESS_V6, "2001:db8::1",
+          100); /* the first question's: nobody's any more */
     expect_now("drop6.test", ERR_OK, "192.0.2.2");
     reply("drop6.test", ADDRESS_V6, "2001:db8::2", 100);
     expect_now("drop6.test", ERR_OK, "2001:db8::2 192.0.2.2");
@@ -586,7 +588,8 @@ static void an_asker_may_ask_again(void **state)
     fake->at_once = true;
     expect_now("first.test", ERR_OK, "192.0.2.1");
     fake->at_once = false;
-    /* The callback stores a query of its own where ours would have gone: it must not be overwritten. */
+    /* The callback stores a query of its own where ours would have gone: it must not be
+     * overwritten. */
     assert_int_equal(dns_resolve(dns, &h, 1000, on_done, &a, &a.query), ERR_OK);
     assert_ptr_equal(a.query, b.query);
     assert_non_null(b.query);

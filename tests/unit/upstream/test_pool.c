@@ -41,7 +41,8 @@ static struct upconn *conn(unsigned i, const char *key)
 {
     struct vetted_addr peer = {.port = (uint16_t)(1000 + i), .by = VOUCHED_POLICY};
     struct fake_leg *f = &legs[i];
-    *f = (struct fake_leg){.leg = {.ops = &ops, .in_done = true, .out_done = true, .reusable = true}};
+    *f = (struct fake_leg){
+        .leg = {.ops = &ops, .in_done = true, .out_done = true, .reusable = true}};
     struct upconn *u = upconn_new(str_from(key), &f->leg, &peer);
     assert_non_null(u);
     return u;

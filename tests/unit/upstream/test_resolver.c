@@ -1,4 +1,5 @@
-/* resolver.c and c-ares against a name server of the test's own on loopback. Real time, everything bounded. */
+/* resolver.c and c-ares against a name server of the test's own on loopback. Real time, everything
+ * bounded. */
 #include "dns_server.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -21,7 +22,8 @@ static bool is(const struct dns_question *q, const char *name)
     return !strcmp(q->name, name);
 }
 
-static bool zone_answer(struct dns_server *s, const uint8_t *p, const struct dns_question *q, struct dns_message *m)
+static bool zone_answer(struct dns_server *s, const uint8_t *p, const struct dns_question *q,
+                        struct dns_message *m)
 {
     bool v4 = q->type == TYPE_A;
     (void)s;
@@ -62,8 +64,9 @@ static bool zone_answer(struct dns_server *s, const uint8_t *p, const struct dns
         add_record(m, q->name, q->type, 9, v4 ? "192.0.2.2" : "2001:db8::2");
     } else if (is(q, "huge-ttl.test"))
         add_record(m, q->name, q->type, 0x80000001u, v4 ? "192.0.2.1" : "2001:db8::1");
-    else if (is(q, "a.test") || is(q, "svc.search.test") || is(q, "single") || is(q, "other.second.test") ||
-             (is(q, "six.search.test") && !v4) || !strncmp(q->name, "many", 4))
+    else if (is(q, "a.test") || is(q, "svc.search.test") || is(q, "single") ||
+             is(q, "other.second.test") || (is(q, "six.search.test") && !v4) ||
+             !strncmp(q->name, "many", 4))
         add_record(m, q->name, q->type, 60, v4 ? "192.0.2.1" : "2001:db8::1");
     else
         begin_answer(m, p, q, RCODE_NXDOMAIN, false);
@@ -79,7 +82,8 @@ struct asker {
     char text[160];
 };
 
-static void on_done(void *owner, enum err e, const struct resolver_answer *answer, const struct errctx *ctx)
+static void on_done(void *owner, enum err e, const struct resolver_answer *answer,
+                    const struct errctx *ctx)
 {
     struct asker *a = owner;
     a->calls++;
@@ -188,7 +192,8 @@ static int set_up(void **state)
                            "10.1.1.3\n"
                            "fe80::1%eth0 five.hosts.test\n"
                            "10.1.1.4 bad..name good.hosts.test");
-    write_file(conf_path, "search search.test second.test\noptions ndots:5 timeout:1 attempts:1 rotate\n");
+    write_file(conf_path,
+               "search search.test second.test\noptions ndots:5 timeout:1 attempts:1 rotate\n");
     server = mem_zalloc(sizeof *server);
     if (!server || !server_open(server))
         return -1;
@@ -250,7 +255,8 @@ static void failures_have_a_sentence(void **state)
     (void)state;
     expect_error("nowhere.test", ERR_DNS_FAILED, "nowhere.test does not resolve: no such name");
     expect_error("fail.test", ERR_DNS_FAILED, "fail.test does not resolve: name server failure");
-    expect_error("refused.test", ERR_DNS_FAILED, "refused.test does not resolve: name server failure");
+    expect_error("refused.test", ERR_DNS_FAILED,
+                 "refused.test does not resolve: name server failure");
     expect_error("short.test", ERR_DNS_FAILED, "short.test does not resolve: malformed answer");
 }
 
@@ -259,7 +265,8 @@ static void silence_ends_by_the_options_of_resolv_conf(void **state)
 {
     (void)state;
     uint64_t start = clock_mono_ns();
-    expect_error("silent.test", ERR_DNS_TIMEOUT, "silent.test does not resolve: the name servers did not answer in time");
+    expect_error("silent.test", ERR_DNS_TIMEOUT,
+                 "silent.test does not resolve: the name servers did not answer in time");
     uint64_t took = (clock_mono_ns() - start) / NS_PER_MS;
     assert_true(took >= 900 && took < 1800);
 }
@@ -316,7 +323,8 @@ static void the_hosts_file_comes_first(void **state)
     expect("good.hosts.test", ADDRESS_V4, "10.1.1.4", 5);
     assert_int_equal(server->n_seen, 0);
     expect_error("two.hosts.test", ERR_DNS_FAILED, "two.hosts.test does not resolve: no such name");
-    expect_error("five.hosts.test", ERR_DNS_FAILED, "five.hosts.test does not resolve: no such name");
+    expect_error("five.hosts.test", ERR_DNS_FAILED,
+                 "five.hosts.test does not resolve: no such name");
 }
 
 static void localhost_is_never_asked_for(void **state)
@@ -344,7 +352,8 @@ static void single_labels_go_through_the_search_list(void **state)
     expect("other", ADDRESS_V4, "192.0.2.1", 60); /* NXDOMAIN in search.test */
     assert_true(asked("A other.search.test") && asked("A other.second.test"));
     expect("single", ADDRESS_V4, "192.0.2.1", 60); /* as it is, in the end */
-    assert_true(asked("A single.search.test") && asked("A single.second.test") && asked("A single"));
+    assert_true(asked("A single.search.test") && asked("A single.second.test") &&
+                asked("A single"));
     expect_error("gone", ERR_DNS_FAILED, "gone does not resolve: no such name");
     expect_error("fail", ERR_DNS_FAILED, "fail does not resolve: no such name");
     assert_true(asked("A fail.search.test") && asked("A fail.second.test"));
@@ -487,8 +496,10 @@ static void rereading_without_memory_keeps_what_was(void **state)
 {
     (void)state;
     for (int n = 0; n < 12; n++) {
-        write_file(hosts_path, n % 2 ? "10.2.2.2 one.hosts.test x.hosts.test\n" : "10.2.2.3 one.hosts.test\n");
-        write_file(conf_path, n % 2 ? "search search.test\noptions timeout:1 attempts:1\n" : "options timeout:1 attempts:1\n");
+        write_file(hosts_path,
+                   n % 2 ? "10.2.2.2 one.hosts.test x.hosts.test\n" : "10.2.2.3 one.hosts.test\n");
+        write_file(conf_path, n % 2 ? "search search.test\noptions timeout:1 attempts:1\n"
+                                    : "options timeout:1 attempts:1\n");
         struct asker a = {0};
         struct hostname h = host("localhost.test");
         resolver_recheck(resolver);
