@@ -2,6 +2,7 @@
 #include "server/server_int.h"
 
 #include "audit/lifecycle.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -15,12 +16,14 @@
 void server_record(struct server *s, const char *event, struct str reason)
 {
     struct buf b;
-    char hash[24];
+    char hash[24] = "";
     bool whole = str_eq(str_from(event), STR("start")) || str_eq(str_from(event), STR("reload"));
 
     if (!s->audit)
         return;
-    (void)snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)config_hash(s->config));
+    if (whole) /* flags and profile as they were resolved */
+        (void)snprintf(hash, sizeof(hash), "%016llx",
+                       (unsigned long long)config_hash(&s->runtime->config));
     buf_init(&b, 8192);
     lifecycle_format(&b, event, clock_wall_ms(), whole ? STR(NONO_VERSION) : STR(""),
                      whole ? str_from(hash) : STR(""), reason, 0);
@@ -35,9 +38,10 @@ static void stop_worker(struct worker *w)
     loop_stop(w->loop);
 }
 
-void server_stop(struct server *s)
+/* Only when every worker has closed what it accepts on: one that still accepts hands connections to the others' loops. */
+static void stop_if_drained(struct server *s)
 {
-    if (s->stopping)
+    if (s->stopping || !s->stop_wanted || s->n_drained < s->n_live)
         return;
     s->stopping = true;
     server_tell(s, stop_worker);
@@ -73,11 +77,47 @@ static void say_farewell(const struct config *c)
     log_set_level(c->log_level);
 }
 
+/* Something that a worker tells control. */
+struct note {
+    struct msg msg;
+    struct server *server;
+};
+
+static bool post_note(struct worker *w, msg_fn *fn)
+{
+    struct server *s = w->shared->server;
+    struct note *n = mem_alloc(sizeof(*n));
+
+    if (!n)
+        return false;
+    *n = (struct note){.msg = {.fn = fn}, .server = s};
+    loop_post(s->control, &n->msg);
+    return true;
+}
+
+static struct server *read_note(struct msg *m)
+{
+    struct note *n = CONTAINER_OF(m, struct note, msg);
+    struct server *s = n->server;
+
+    mem_free(n);
+    return s;
+}
+
+static void on_drained(struct msg *m)
+{
+    struct server *s = read_note(m);
+
+    s->n_drained++;
+    stop_if_drained(s);
+}
+
 /* Close what this worker accepts on: an open socket would still take connections into its queue, where nobody fetches them. A unix
  * socket's file goes now, too: later it may be a successor's. */
 static void stop_accepting(struct worker *w)
 {
     struct server *s = w->shared->server;
+    bool told;
 
     worker_drain(w);
     for (unsigned i = 0; i < s->n_bound; i++) {
@@ -93,15 +133,31 @@ static void stop_accepting(struct worker *w)
         sock_close(b->fds[k]);
         b->fds[k] = -1;
     }
+    told = post_note(w, on_drained);
+    ASSERT(told); /* control would wait for ever; nobody else's bytes decide this */
+}
+
+/* Told to every worker once; each says when it has. */
+static void begin_drain(struct server *s)
+{
+    s->draining = true;
+    server_tell(s, stop_accepting);
+}
+
+void server_stop(struct server *s)
+{
+    s->stop_wanted = true;
+    if (!s->draining)
+        begin_drain(s);
+    stop_if_drained(s);
 }
 
 static void drain(struct server *s)
 {
-    s->draining = true;
     notify_send("STOPPING=1");
     say_farewell(s->config);
     server_record(s, "drain", STR(""));
-    server_tell(s, stop_accepting);
+    begin_drain(s);
     timer_init(&s->deadline, on_deadline);
     if (s->config->drain_timeout_ms)
         timer_set(s->control, &s->deadline, s->config->drain_timeout_ms);
@@ -124,34 +180,21 @@ void server_on_signal(void *owner, int signo)
 }
 
 /* A worker that drains has nothing left: when that is true of all, there is nothing to wait for. */
-struct empty {
-    struct msg msg;
-    struct server *server;
-};
-
 static void on_empty_said(struct msg *m)
 {
-    struct empty *e = CONTAINER_OF(m, struct empty, msg);
-    struct server *s = e->server;
+    struct server *s = read_note(m);
 
     s->n_empty++;
-    mem_free(e);
-    if (s->n_empty == s->n_threads)
+    if (s->n_empty == s->n_live)
         server_stop(s);
 }
 
 void server_on_empty(struct worker *w)
 {
     struct server *s = w->shared->server;
-    struct empty *e;
 
-    if (atomic_exchange(&s->threads[w->index].empty_said, true))
-        return;
-    e = mem_alloc(sizeof(*e));
-    if (!e)
-        return; /* the deadline ends it */
-    *e = (struct empty){.msg = {.fn = on_empty_said}, .server = s};
-    loop_post(s->control, &e->msg);
+    if (!atomic_exchange(&s->threads[w->index].empty_said, true))
+        (void)post_note(w, on_empty_said); /* out of memory: the deadline ends it */
 }
 
 /* ---------------------------------------------------------------- systemd's watchdog */

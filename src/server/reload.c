@@ -14,6 +14,7 @@ struct reload {
     struct server *server;
     struct runtime *runtime;
     struct errctx err;
+    char *report; /* every problem, or notices; NULL: none */
     enum err failed;
 };
 
@@ -22,7 +23,7 @@ static void build(struct job *j)
     struct reload *r = CONTAINER_OF(j, struct reload, job);
     struct server *s = r->server;
 
-    r->failed = runtime_new(s->config, s->token, s->generation + 1, &r->runtime, &r->err);
+    r->failed = runtime_load(s->config, s->token, s->generation + 1, &r->runtime, &r->report, &r->err);
 }
 
 struct publish {
@@ -59,6 +60,23 @@ static bool publish(struct server *s, struct runtime *runtime)
     return n == s->n_threads;
 }
 
+static bool more_than_one(const char *report)
+{
+    const char *end = strchr(report, '\n');
+
+    return end && end[1];
+}
+
+/* Line by line: each says its place. */
+static void log_report(const char *report)
+{
+    struct str rest = str_from(report), line;
+
+    while (str_next(&rest, '\n', &line))
+        if (line.n)
+            log_warn("%.*s", STR_ARG(line));
+}
+
 static void done(struct job *j)
 {
     struct reload *r = CONTAINER_OF(j, struct reload, job);
@@ -76,6 +94,9 @@ static void done(struct job *j)
         server_record(s, "reload_failed", str_from(r->err.text));
         log_warn("reload failed, the former configuration stays: %s", r->err.text);
     }
+    if (r->report && (r->failed == ERR_OK || more_than_one(r->report)))
+        log_report(r->report);
+    mem_free(r->report);
     notify_send("READY=1");
     mem_free(r);
     if (s->reload_again && !s->stopping) {

@@ -72,15 +72,19 @@ static void set_limits(struct server *s)
 static enum err build_runtime(struct server *s)
 {
     struct errctx ctx = {0};
+    char *report = NULL;
     enum err e;
 
     s->token = make_token(s->config);
     if (!s->token)
         return ERR_NOMEM;
     s->generation = 1;
-    e = runtime_new(s->config, s->token, s->generation, &s->runtime, &ctx);
-    if (e != ERR_OK)
+    e = runtime_load(s->config, s->token, s->generation, &s->runtime, &report, &ctx);
+    if (report && (e != ERR_OK || !s->config->silent))
+        (void)fputs(report, stderr);
+    else if (e != ERR_OK)
         (void)fprintf(stderr, "nono: Configuration parse error: %s\n", ctx.text);
+    mem_free(report);
     return e;
 }
 
@@ -117,7 +121,10 @@ static enum err prepare(struct server *s)
     s->shared.server = s;
     atomic_store(&s->shared.next_id, 1);
     e = writer_start(s->writer);
-    return e == ERR_OK ? server_start_workers(s, workers) : e;
+    if (e != ERR_OK)
+        return e;
+    server_record(s, "start", STR("")); /* before there can be any other record */
+    return server_start_workers(s, workers);
 }
 
 /* ---------------------------------------------------------------- ready, and the end */
@@ -167,12 +174,13 @@ static int run(struct server *s, server_ready_fn *ready, void *owner)
     if (e == ERR_OK)
         e = announce(s, ready, owner);
     if (e == ERR_OK) {
-        server_record(s, "start", STR(""));
         notify_send("READY=1");
         server_watchdog_start(s);
         loop_run(s->control);
     } else {
         server_stop(s);
+        if (!s->stopping)
+            loop_run(s->control); /* until the workers have heard of it */
     }
     return e == ERR_OK ? 0 : 1;
 }

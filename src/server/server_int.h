@@ -42,9 +42,10 @@ struct server {
     struct listen_point points[MAX_LISTENERS];
     unsigned n_bound;
     struct server_thread *threads;
-    unsigned n_threads, n_started, n_empty;
+    unsigned n_threads, n_started; /* threads that run; that have said how their start went */
+    unsigned n_live, n_drained, n_empty; /* workers there are; that accept no more; that have nothing left */
     struct timer deadline, watchdog;
-    bool draining, stopping, reloading, reload_again;
+    bool draining, stop_wanted, stopping, reloading, reload_again;
     uint64_t generation;
 };
 

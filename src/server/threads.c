@@ -104,9 +104,11 @@ enum err server_start_workers(struct server *s, unsigned workers)
     }
     while (s->n_started < s->n_threads)
         loop_turn(s->control, 1000 * NS_PER_MS);
-    for (unsigned i = 0; i < s->n_threads; i++)
+    for (unsigned i = 0; i < s->n_threads; i++) {
+        s->n_live += s->threads[i].failed == ERR_OK;
         if (s->threads[i].failed != ERR_OK)
             e = s->threads[i].failed;
+    }
     if (e != ERR_OK)
         return e;
     s->shared.n_workers = workers;
