@@ -191,6 +191,7 @@ static void add_decision(struct buf *out, const struct record *r, const char *au
     add_word(out, STR(",\"decision\":"), r->relayed ? "allow" : "deny");
     /* A row without an outcome is no end of an exchange: our own mistake, told as such. */
     add_word(out, STR(",\"outcome\":"), outcome ? outcome : "gateway_error");
+    add_text(out, STR(",\"route_id\":"), record_get(r, RECORD_ROUTE_ID));
     if (r->auth_none) {
         add_word(out, STR(",\"auth_mechanism\":"), "none");
     } else if (auth_mechanism && *auth_mechanism) {
@@ -199,6 +200,8 @@ static void add_decision(struct buf *out, const struct record *r, const char *au
     }
     if (!r->relayed)
         add_word(out, STR(",\"denial_category\":"), err_category(r->end));
+    add_text(out, STR(",\"endpoint_policy_action\":"), record_get(r, RECORD_ENDPOINT_ACTION));
+    add_text(out, STR(",\"endpoint_policy_rule\":"), record_get(r, RECORD_ENDPOINT_RULE));
     add_text(out, STR(",\"rule\":"), record_get(r, RECORD_RULE));
     add_text(out, STR(",\"rule_origin\":"), record_get(r, RECORD_RULE_ORIGIN));
 }

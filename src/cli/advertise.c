@@ -1,6 +1,7 @@
 #include "cli/advertise.h"
 #include "base/encode.h"
 #include "net/hostname.h"
+#include "policy/route.h"
 
 enum { URL_MAX_BYTES = 65536 };
 
@@ -33,7 +34,7 @@ static void add_password(struct buf *out, struct str password)
     }
 }
 
-bool advertise_url(struct buf *out, const struct banner_facts *f)
+bool advertise_base(struct buf *out, const struct banner_facts *f)
 {
     const struct server_listener *l = first_tcp(f);
     if (!l)
@@ -41,29 +42,80 @@ bool advertise_url(struct buf *out, const struct banner_facts *f)
     struct address address = reachable(l);
     struct hostname host = hostname_from_address(&address);
     buf_add_z(out, "http://");
-    if (f->token) {
-        buf_add_z(out, "nono:");
-        add_password(out, secret_borrow(f->token));
-        buf_add_c(out, '@');
-    }
     hostname_format_port(out, &host, l->port);
     return true;
 }
 
-/* Loopback, and the address of the gateway itself where that is another one. */
+bool advertise_url(struct buf *out, const struct banner_facts *f)
+{
+    struct buf base;
+    buf_init(&base, URL_MAX_BYTES);
+    bool there = advertise_base(&base, f);
+    if (there) {
+        struct str url = buf_str(&base);
+        size_t scheme = strlen("http://");
+        buf_add_str(out, str_of(url.p, scheme));
+        if (f->token) {
+            buf_add_z(out, "nono:");
+            add_password(out, secret_borrow(f->token));
+            buf_add_c(out, '@');
+        }
+        buf_add_str(out, str_of(url.p + scheme, url.n - scheme));
+    }
+    buf_fini(&base);
+    return there;
+}
+
+/* Clients must not go past the gateway to a loopback upstream that has rules or a credential. */
+static bool guards_loopback(const struct banner_facts *f)
+{
+    for (size_t i = 0; f->rules && i < policy_routes(f->rules); i++) {
+        struct route_view v;
+        struct address a;
+        policy_route_view(f->rules, i, &v);
+        if (address_parse(v.host_pattern, &a) ? address_kind(&a) == ADDRESS_LOOPBACK
+                                              : str_eq(v.host_pattern, STR("localhost")))
+            return true;
+    }
+    return false;
+}
+
+static bool listed(const struct buf *out, struct str entry)
+{
+    struct str rest = buf_str(out), one;
+    while (str_next(&rest, ',', &one)) {
+        if (str_eq(one, entry))
+            return true;
+    }
+    return false;
+}
+
+static void add_exception(struct buf *out, struct str entry)
+{
+    if (entry.n == 0 || listed(out, entry))
+        return;
+    buf_add_z(out, out->n ? "," : "");
+    buf_add_str(out, entry);
+}
+
+/* Loopback, the address of the gateway itself where that is another one, and the profile's list
+ * (clients read ".x" as "*.x"). */
 static void add_no_proxy(struct buf *out, const struct banner_facts *f)
 {
+    static const char *const loopback[] = {"localhost", "127.0.0.1", "::1"};
     char text[ADDRESS_TEXT_SIZE];
-    buf_add_z(out, "localhost,127.0.0.1,::1");
+    bool keep = !guards_loopback(f);
+    for (size_t i = 0; keep && i < ARRAY_LEN(loopback); i++)
+        add_exception(out, str_from(loopback[i]));
     for (size_t i = 0; i < f->n; i++) {
         const struct server_listener *l = &f->listeners[i];
-        if (l->is_unix || l->wildcard || address_kind(&l->address) == ADDRESS_LOOPBACK)
-            continue;
-        bool again = false;
-        for (size_t k = 0; k < i; k++)
-            again |= !f->listeners[k].is_unix && address_eq(&f->listeners[k].address, &l->address);
-        if (!again)
-            buf_printf(out, ",%.*s", (int)address_text(&l->address, text), text);
+        if (!l->is_unix && !l->wildcard && address_kind(&l->address) != ADDRESS_LOOPBACK)
+            add_exception(out, str_of(text, address_text(&l->address, text)));
+    }
+    for (size_t i = 0; f->config && i < f->config->no_proxy.n; i++) {
+        struct str entry = f->config->no_proxy.v[i].value;
+        bool below = str_starts(entry, STR("*."));
+        add_exception(out, below ? str_of(entry.p + 1, entry.n - 1) : entry);
     }
 }
 

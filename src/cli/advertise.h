@@ -6,6 +6,8 @@
  * brackets, a wildcard replaced by the loopback address of its family. False, and nothing added,
  * when there is no TCP listener. */
 bool advertise_url(struct buf *out, const struct banner_facts *f);
+/* The same without the password: what base URLs of routes begin with. */
+bool advertise_base(struct buf *out, const struct banner_facts *f);
 /* Calls `fn` for each variable. The values need no quotes in a shell. */
 typedef void advertise_fn(void *owner, const char *name, struct str value);
 void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner);

@@ -40,16 +40,20 @@ static bool add(struct scan *s, const struct option_row *row, struct str spellin
     return true;
 }
 
-/* May this option stand here? Only global ones before the subcommand, and with subcommands other
- * than `proxy`. */
+/* May this option stand here? Only global ones before the subcommand; behind it those of its own. */
 static bool placed(struct scan *s, const struct option_row *row, struct str spelling)
 {
     const struct command *c = s->out->command;
-    if (row->flags & OPT_GLOBAL || (c && str_eq(str_from(c->name), STR("proxy"))))
+    if (row->flags & OPT_GLOBAL || (c && option_belongs(row, c)))
         return true;
     buf_add_str(s->error, spelling);
-    return fail(s, c ? " is an option of 'nono proxy' only"
-                     : " belongs behind the subcommand: nono proxy OPTIONS");
+    buf_add_z(s->error, c ? " is an option of" : " belongs behind the subcommand:");
+    unsigned n = 0;
+    for (size_t i = 0; command_at(i); i++) {
+        if (option_belongs(row, command_at(i)))
+            buf_printf(s->error, "%s 'nono %s'", n++ ? "," : "", command_at(i)->name);
+    }
+    return fail(s, c ? " only" : "");
 }
 
 static bool value_ok(struct scan *s, const struct option_row *row, struct str spelling, char *value)
@@ -86,7 +90,7 @@ static bool unknown(struct scan *s, struct str spelling, struct str name)
 {
     buf_add_z(s->error, "unknown option ");
     cli_add_quoted(s->error, spelling);
-    const char *meant = name.n > 1 ? suggest_option(name) : NULL;
+    const char *meant = name.n > 1 ? suggest_option(name, s->out->command) : NULL;
     if (meant)
         buf_printf(s->error, "; did you mean --%s?", meant);
     return false;
@@ -134,29 +138,67 @@ static bool short_options(struct scan *s, char *arg)
     return true;
 }
 
-/* The subcommand, its argument, or one word too many. */
+static bool unknown_command(struct scan *s, struct str name)
+{
+    buf_add_z(s->error, "unknown command ");
+    cli_add_quoted(s->error, name);
+    const char *meant = suggest_command(name);
+    if (meant)
+        buf_printf(s->error, "; did you mean 'nono %s'?", meant);
+    return meant ? false : fail(s, "; 'nono help' lists the commands");
+}
+
+/* The subcommand: one word, or a group and a second word. */
+static bool command_word(struct scan *s, char *arg)
+{
+    struct args *a = s->out;
+    struct buf name;
+    buf_init(&name, 1024);
+    if (a->group.n)
+        buf_printf(&name, "%.*s ", STR_ARG(a->group));
+    buf_add_z(&name, arg);
+    struct str whole = buf_ok(&name) ? buf_str(&name) : str_from(arg);
+    a->command = command_find(whole);
+    bool group = !a->command && !a->group.n && command_group_help(whole);
+    if (group)
+        a->group = str_from(arg);
+    bool ok = a->command || group || unknown_command(s, whole);
+    buf_fini(&name);
+    return ok;
+}
+
+/* A word of the subcommand's name, one of its arguments, or one too many. */
 static bool word(struct scan *s, char *arg)
 {
     struct args *a = s->out;
-    if (!a->command) {
-        a->command = command_find(str_from(arg));
-        if (a->command)
-            return true;
-        buf_add_z(s->error, "unknown command ");
-        cli_add_quoted(s->error, str_from(arg));
-        const char *meant = suggest_command(str_from(arg));
-        if (meant)
-            buf_printf(s->error, "; did you mean 'nono %s'?", meant);
-        return meant ? false : fail(s, "; the commands are proxy and help");
-    }
-    if (a->command->max_arguments && !a->word) {
-        a->word = arg;
+    if (!a->command)
+        return command_word(s, arg);
+    if (a->n_words < a->command->max_arguments) {
+        const char **words = mem_realloc(a->words, (a->n_words + 1) * sizeof(*words));
+        if (!words)
+            return fail(s, "out of memory");
+        a->words = words;
+        a->words[a->n_words++] = arg;
         return true;
     }
     buf_add_z(s->error, "unexpected argument ");
     cli_add_quoted(s->error, str_from(arg));
-    buf_printf(s->error, ": 'nono %s' takes %s", a->command->name,
-               a->command->max_arguments ? "one" : "options only");
+    buf_printf(s->error, ": 'nono %s' takes ", a->command->name);
+    if (a->command->max_arguments)
+        buf_add_z(s->error, a->command->max_arguments == 1 ? "one" : "two");
+    else
+        buf_add_z(s->error, "options only");
+    return false;
+}
+
+/* All that the command cannot do without. */
+static bool complete(struct scan *s)
+{
+    const struct args *a = s->out;
+    if (a->help || a->version || !a->command || a->n_words >= a->command->min_arguments)
+        return true;
+    buf_printf(s->error, "an argument is missing: nono %s %s", a->command->name,
+               a->command->arguments);
     return false;
 }
 
@@ -189,12 +231,13 @@ bool args_parse(int argc, char **argv, struct args *ret, struct buf *error)
         else
             words_only = true;
     }
-    return ok;
+    return ok && complete(&s);
 }
 
 void args_fini(struct args *a)
 {
     mem_free(a->v);
+    mem_free(a->words);
     *a = (struct args){0};
 }
 

@@ -13,14 +13,16 @@ struct args {
     struct arg *v;
     size_t n;
     const struct command *command; /* NULL: none was given */
-    const char *word;              /* the command's argument, or NULL */
+    struct str group;              /* "profile" before its second word came; p NULL: none */
+    const char **words;            /* the command's own arguments */
+    size_t n_words;
     bool help, version;            /* asked for; nothing behind it was looked at */
 };
 
 /* The rules of section 1.1: `--opt value`, `--opt=value`, clusters of short options, a value in its
  * own argument does not begin with
  * '-' (a lone '-' does), nothing but MULTI and COUNT options twice, no positionals but a command's
- * own, global options anywhere. False: *error is a sentence that names the option and the remedy;
+ * own and as many as it takes, global options anywhere. False: *error is a sentence that names the option and the remedy;
  * `ret` is still to be given to args_fini. */
 bool args_parse(int argc, char **argv, struct args *ret, struct buf *error) MUST_CHECK;
 void args_fini(struct args *a);

@@ -1,6 +1,7 @@
 #include "cli/banner.h"
 #include "base/encode.h"
 #include "cli/advertise.h"
+#include "cli/route_rows.h"
 
 struct style {
     const char *bold, *yellow, *cyan, *dim, *end;
@@ -64,21 +65,46 @@ static const struct setting *star(const struct config *c)
     return NULL;
 }
 
+/* What makes up the list. */
+static void add_counts(struct buf *out, const struct config *c)
+{
+    buf_printf(out, "only listed hosts are allowed (%zu allow, %zu deny", c->allow.n + c->gates.n,
+               c->deny.n);
+    if (c->network_profile.value.n) {
+        buf_add_z(out, ", network profile ");
+        encode_visible(out, c->network_profile.value);
+    }
+    buf_add_z(out, ")\n");
+}
+
 static void add_policy(struct buf *out, const struct config *c, const struct banner_facts *f)
 {
     const struct setting *opener = star(c);
     buf_add_z(out, "  policy: ");
     if (f->policy == POLICY_ALLOWLIST)
-        buf_printf(out, "only listed hosts are allowed (%zu allow, %zu deny)\n", c->allow.n,
-                   c->deny.n);
+        add_counts(out, c);
     else if (f->policy == POLICY_DENY_ALL)
-        buf_add_z(out, "every host is denied\n");
+        buf_add_z(out, c->block ? "every host is denied (network.block, and nothing is allowed)\n"
+                                : "every host is denied\n");
     else if (c->allow.n == 0)
         buf_add_z(out, "every host is allowed (no --allow-domain given)\n");
     else if (opener)
         buf_printf(out, "every host is allowed ('*' in %.*s)\n", STR_ARG(opener->origin));
     else
         buf_add_z(out, "every host is allowed\n");
+}
+
+static void add_routes(struct buf *out, const struct banner_facts *f, const struct style *s)
+{
+    struct buf rows;
+    if (!f->rules || !f->config)
+        return;
+    buf_init(&rows, BANNER_MAX_BYTES);
+    if (route_rows_text(&rows, f->config, f->rules, "    ")) {
+        buf_printf(out, "\n  %sroutes:%s\n", s->bold, s->end);
+        buf_add_str(out, buf_str(&rows));
+    }
+    buf_fini(&rows);
 }
 
 static void add_notes(struct buf *out, const struct banner_facts *f, const struct style *s)
@@ -113,6 +139,7 @@ void banner_text(struct buf *out, const struct config *c, const struct banner_fa
     }
     buf_add_c(out, '\n');
     advertise_env(f, add_export, out);
+    add_routes(out, f, s);
     buf_add_c(out, '\n');
     add_policy(out, c, f);
     add_notes(out, f, s);
@@ -183,6 +210,17 @@ static void json_warnings(struct buf *out, const struct settings *warnings)
     }
 }
 
+static void json_routes(struct buf *out, const struct banner_facts *f)
+{
+    struct buf base;
+    if (!f->rules || !f->config)
+        return;
+    buf_init(&base, BANNER_MAX_BYTES);
+    advertise_base(&base, f);
+    route_rows_json(out, f->config, f->rules, buf_str(&base));
+    buf_fini(&base);
+}
+
 void banner_json(struct buf *out, const struct banner_facts *f)
 {
     static const char *const kinds[] = {
@@ -205,7 +243,9 @@ void banner_json(struct buf *out, const struct banner_facts *f)
         buf_add_z(out, "null");
     buf_add_z(out, ",\"env\":{");
     advertise_env(f, json_variable, &env);
-    buf_add_z(out, "},\"routes\":[],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"");
+    buf_add_z(out, "},\"routes\":[");
+    json_routes(out, f);
+    buf_add_z(out, "],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"");
     buf_add_z(out, kinds[f->policy]);
     buf_add_z(out, "\",\"warnings\":[");
     json_warnings(out, f->warnings);

@@ -12,6 +12,9 @@ struct banner_facts {
     struct str upstream; /* "host:port" of the upstream proxy; empty: direct */
     bool names_there;    /* it resolves names: they are judged by name only */
     const struct settings *warnings;
+    /* What profile and flags came to, and the routes made of it; NULL: nothing to say. */
+    const struct config *config;
+    const struct policy *rules;
 };
 
 /* A buffer of this size always suffices. */

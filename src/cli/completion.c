@@ -1,27 +1,78 @@
 #include "cli/help.h"
 
-static void each_option(struct buf *out, const char *before, const char *after)
+/* NULL: those that may stand before a command. */
+static void each_option(struct buf *out, const struct command *c)
 {
     for (int id = 0; id < OPTION_COUNT_; id++) {
         const struct option_row *row = option_row((enum option_id)id);
-        buf_printf(out, "%s--%s%s", before, row->name, after);
+        if (c ? !option_belongs(row, c) : !(row->flags & OPT_GLOBAL))
+            continue;
+        buf_printf(out, " --%s", row->name);
         if (row->short_name)
-            buf_printf(out, "%s%s%s", before, row->short_name, after);
+            buf_printf(out, " %s", row->short_name);
     }
 }
 
-static void each_command(struct buf *out)
+static struct str first_word(const struct command *c)
+{
+    struct str name = str_from(c->name);
+    return str_of(name.p, str_find(name, ' '));
+}
+
+/* The second word of the commands of a group. */
+static void each_of_group(struct buf *out, struct str group)
 {
     for (size_t i = 0; command_at(i); i++) {
-        if (!command_at(i)->hidden)
-            buf_printf(out, " %s", command_at(i)->name);
+        if (command_in_group(command_at(i), group))
+            buf_printf(out, " %s", command_at(i)->name + group.n + 1);
     }
+}
+
+/* First words, each once. */
+static void each_command(struct buf *out)
+{
+    struct str last = STR_NULL;
+    for (size_t i = 0; command_at(i); i++) {
+        if (command_at(i)->hidden || str_eq(first_word(command_at(i)), last))
+            continue;
+        last = first_word(command_at(i));
+        buf_printf(out, " %.*s", STR_ARG(last));
+    }
+}
+
+static bool takes_files(const struct command *c)
+{
+    return c->id == COMMAND_VALIDATE || c->id == COMMAND_SHOW || c->id == COMMAND_DIFF ||
+           c->id == COMMAND_TEST;
 }
 
 /* The fixed words of an option's value, or NULL. */
 static const char *choices(const struct option_row *row)
 {
     return row->id == OPTION_OUTPUT || row->id == OPTION_LOG_FORMAT ? "text json" : NULL;
+}
+
+static void bash_case(struct buf *out, const struct command *c)
+{
+    buf_printf(out, "    '%s') COMPREPLY=($(compgen -W '", c->name);
+    if (c->id == COMMAND_COMPLETION)
+        buf_add_z(out, "bash zsh fish");
+    else if (c->id == COMMAND_HELP)
+        each_command(out);
+    each_option(out, c);
+    buf_add_z(out, takes_files(c) ? "' -f -- \"$cur\")) ;;\n" : "' -- \"$cur\")) ;;\n");
+}
+
+static void bash_words(struct buf *out)
+{
+    buf_add_z(out, "    '') COMPREPLY=($(compgen -W '");
+    each_command(out);
+    each_option(out, NULL);
+    buf_add_z(out, "' -- \"$cur\")) ;;\n    profile) COMPREPLY=($(compgen -W '");
+    each_of_group(out, STR("profile"));
+    buf_add_z(out, "' -- \"$cur\")) ;;\n");
+    for (size_t i = 0; command_at(i); i++)
+        bash_case(out, command_at(i));
 }
 
 static void bash(struct buf *out)
@@ -42,12 +93,17 @@ static void bash(struct buf *out)
                                                  : "COMPREPLY=()");
         buf_add_z(out, "; return ;;\n");
     }
-    buf_add_z(out, "    esac\n    if [[ $COMP_CWORD -eq 1 && $cur != -* ]]; then\n"
-                   "        COMPREPLY=($(compgen -W '");
-    each_command(out);
-    buf_add_z(out, "' -- \"$cur\"))\n    else\n        COMPREPLY=($(compgen -W '");
-    each_option(out, " ", "");
-    buf_add_z(out, "' -- \"$cur\"))\n    fi\n}\ncomplete -F _nono nono\n");
+    buf_add_z(out, "    esac\n"
+                   "    local command= w i\n"
+                   "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                   "        w=${COMP_WORDS[i]}\n"
+                   "        if [[ -z $command && $w != -* ]]; then command=$w\n"
+                   "        elif [[ $command == profile && $w != -* ]]; then command=\"profile $w\"\n"
+                   "        fi\n"
+                   "    done\n"
+                   "    case $command in\n");
+    bash_words(out);
+    buf_add_z(out, "    esac\n}\ncomplete -F _nono nono\n");
 }
 
 /* Text inside single quotes for zsh's _arguments and fish: quotes, brackets and colons would mean
@@ -76,14 +132,14 @@ static void zsh_option(struct buf *out, const struct option_row *row, const char
     buf_add_z(out, "' \\\n");
 }
 
-static void zsh(struct buf *out)
+static void zsh_options(struct buf *out, const struct command *c)
 {
-    buf_add_z(out, "#compdef nono\n_arguments \\\n    '1:command:(");
-    each_command(out);
-    buf_add_z(out, ")' \\\n");
+    buf_printf(out, "'%s')\n  _arguments \\\n", c->name);
     for (int id = 0; id < OPTION_COUNT_; id++) {
         const struct option_row *row = option_row((enum option_id)id);
         struct buf name;
+        if (!option_belongs(row, c))
+            continue;
         buf_init(&name, 64);
         buf_printf(&name, "--%s", row->name);
         buf_add_c(&name, 0);
@@ -93,30 +149,80 @@ static void zsh(struct buf *out)
             zsh_option(out, row, row->short_name);
         buf_fini(&name);
     }
-    buf_add_z(out, "    '*: :'\n");
+    buf_printf(out, "    '*:argument:%s' ;;\n",
+               takes_files(c)                 ? "_files"
+               : c->id == COMMAND_COMPLETION ? "(bash zsh fish)"
+                                              : " ");
+}
+
+static void zsh(struct buf *out)
+{
+    buf_add_z(out, "#compdef nono\n"
+                   "local command=$words[2]\n"
+                   "[[ $command == profile && CURRENT -gt 3 ]] && command=\"profile $words[3]\"\n"
+                   "if (( CURRENT == 2 )); then compadd --");
+    each_command(out);
+    buf_add_z(out, "; return; fi\n"
+                   "if [[ $command == profile ]]; then compadd --");
+    each_of_group(out, STR("profile"));
+    buf_add_z(out, "; return; fi\n"
+                   "case $command in\n");
+    for (size_t i = 0; command_at(i); i++)
+        zsh_options(out, command_at(i));
+    buf_add_z(out, "esac\n");
+}
+
+static void fish_command(struct buf *out, const struct command *c)
+{
+    struct str first = first_word(c), name = str_from(c->name);
+    if (first.n == name.n)
+        buf_printf(out, "complete -c nono -n __fish_use_subcommand -a %s -d '", c->name);
+    else
+        buf_printf(out, "complete -c nono -n '__fish_seen_subcommand_from %.*s' -a %s -d '",
+                   STR_ARG(first), c->name + first.n + 1);
+    add_description(out, c->help);
+    buf_add_z(out, "'\n");
+    if (takes_files(c))
+        buf_printf(out, "complete -c nono -n '__fish_seen_subcommand_from %s' -F\n",
+                   c->name + first.n + 1);
+}
+
+static void fish_option(struct buf *out, const struct option_row *row)
+{
+    buf_add_z(out, "complete -c nono");
+    if (row->commands != IN_ALL) {
+        buf_add_z(out, " -n '__fish_seen_subcommand_from");
+        for (size_t i = 0; command_at(i); i++) {
+            const char *space = strchr(command_at(i)->name, ' ');
+            if (option_belongs(row, command_at(i)))
+                buf_printf(out, " %s", space ? space + 1 : command_at(i)->name);
+        }
+        buf_add_c(out, '\'');
+    }
+    buf_printf(out, " -l %s", row->name);
+    if (row->short_name)
+        buf_printf(out, " -s %s", row->short_name + 1);
+    if (row->value)
+        buf_add_z(out, row->flags & OPT_PATH ? " -r -F" : " -x");
+    if (choices(row))
+        buf_printf(out, " -a '%s'", choices(row));
+    buf_add_z(out, " -d '");
+    add_description(out, row->help);
+    buf_add_z(out, "'\n");
 }
 
 static void fish(struct buf *out)
 {
-    buf_add_z(out, "# fish completion for nono\ncomplete -c nono -f\n");
+    buf_add_z(out, "# fish completion for nono\ncomplete -c nono -f\n"
+                   "complete -c nono -n __fish_use_subcommand -a profile -d '");
+    add_description(out, command_group_help(STR("profile")));
+    buf_add_z(out, "'\n");
     for (size_t i = 0; command_at(i); i++) {
         if (!command_at(i)->hidden)
-            buf_printf(out, "complete -c nono -n __fish_use_subcommand -a %s -d '%s'\n",
-                       command_at(i)->name, command_at(i)->help);
+            fish_command(out, command_at(i));
     }
-    for (int id = 0; id < OPTION_COUNT_; id++) {
-        const struct option_row *row = option_row((enum option_id)id);
-        buf_printf(out, "complete -c nono -l %s", row->name);
-        if (row->short_name)
-            buf_printf(out, " -s %s", row->short_name + 1);
-        if (row->value)
-            buf_add_z(out, row->flags & OPT_PATH ? " -r -F" : " -x");
-        if (choices(row))
-            buf_printf(out, " -a '%s'", choices(row));
-        buf_add_z(out, " -d '");
-        add_description(out, row->help);
-        buf_add_z(out, "'\n");
-    }
+    for (int id = 0; id < OPTION_COUNT_; id++)
+        fish_option(out, option_row((enum option_id)id));
 }
 
 bool help_completion(struct buf *out, struct str shell)

@@ -37,14 +37,47 @@ static void option_text(struct buf *out, const struct option_row *row)
     buf_fini(&facts);
 }
 
-static void options_of(struct buf *out, enum option_group group, unsigned flags)
+static void one_option(struct buf *out, const struct option_row *row)
 {
+    option_heading(out, row);
+    option_text(out, row);
+}
+
+/* `nono proxy` shows the global options among its own. */
+static bool shown_with(const struct option_row *row, const struct command *c)
+{
+    return option_belongs(row, c) && (c->id == COMMAND_PROXY || !(row->flags & OPT_GLOBAL));
+}
+
+static void options_of(struct buf *out, const struct command *c, enum option_group group)
+{
+    bool any = false;
     for (int id = 0; id < OPTION_COUNT_; id++) {
         const struct option_row *row = option_row((enum option_id)id);
-        if (row->group != group || (row->flags & flags) != flags)
+        if (row->group != group || !shown_with(row, c))
             continue;
-        option_heading(out, row);
-        option_text(out, row);
+        if (!any)
+            buf_printf(out, "\n%s:\n", option_group_title(group));
+        any = true;
+        one_option(out, row);
+    }
+}
+
+static void add_command(struct buf *out, const struct command *c)
+{
+    buf_printf(out, "  %-17s %s\n", c->name, c->help);
+}
+
+/* Paragraphs, and lines that stand as they are. */
+static void add_more(struct buf *out, struct str text)
+{
+    struct str rest = text, line;
+    while (str_next(&rest, '\n', &line)) {
+        if (line.n && line.p[0] != ' ')
+            cli_add_wrapped(out, line, 0, HELP_WIDTH);
+        else
+            buf_add_str(out, line);
+        buf_add_c(out, '\n');
     }
 }
 
@@ -54,27 +87,45 @@ void help_main(struct buf *out)
                    "Usage: nono [OPTIONS] COMMAND\n\nCommands:\n");
     for (size_t i = 0; command_at(i); i++) {
         if (!command_at(i)->hidden)
-            buf_printf(out, "  %-10s %s\n", command_at(i)->name, command_at(i)->help);
+            add_command(out, command_at(i));
     }
     buf_add_z(out, "\nOptions (before or after the command):\n");
-    options_of(out, GROUP_OUTPUT, OPT_GLOBAL);
-    buf_add_z(out, "\nRun 'nono proxy --help' for the options of the gateway.\n");
+    for (int id = 0; id < OPTION_COUNT_; id++) {
+        if (option_row((enum option_id)id)->flags & OPT_GLOBAL)
+            one_option(out, option_row((enum option_id)id));
+    }
+    buf_add_z(out, "\nRun 'nono COMMAND --help' for the options of a command.\n");
+}
+
+void help_group(struct buf *out, struct str group)
+{
+    buf_printf(out, "%s\n\nUsage: nono %.*s COMMAND\n\nCommands:\n", command_group_help(group),
+               STR_ARG(group));
+    for (size_t i = 0; command_at(i); i++) {
+        if (command_in_group(command_at(i), group))
+            add_command(out, command_at(i));
+    }
 }
 
 void help_command(struct buf *out, const struct command *command)
 {
+    bool variables = false;
     buf_printf(out, "%s\n\nUsage: nono %s%s%s\n", command->help, command->name,
                *command->arguments ? " " : "", command->arguments);
-    if (!str_eq(str_from(command->name), STR("proxy")))
-        return;
-    for (int g = 0; g < GROUP_COUNT_; g++) {
-        buf_printf(out, "\n%s:\n", option_group_title((enum option_group)g));
-        options_of(out, (enum option_group)g, 0);
+    if (command->text) {
+        buf_add_c(out, '\n');
+        add_more(out, str_from(command->text));
     }
-    buf_add_z(
-        out,
-        "\nAn option on the command line hides its environment variable. Variables take comma-\n"
-        "separated lists where the option may be repeated; an empty one counts as unset.\n");
+    for (int g = 0; g < GROUP_COUNT_; g++)
+        options_of(out, command, (enum option_group)g);
+    for (int id = 0; id < OPTION_COUNT_; id++)
+        variables |= shown_with(option_row((enum option_id)id), command) &&
+                     option_row((enum option_id)id)->env;
+    if (variables)
+        buf_add_z(
+            out,
+            "\nAn option on the command line hides its environment variable. Variables take comma-\n"
+            "separated lists where the option may be repeated; an empty one counts as unset.\n");
 }
 
 void help_version(struct buf *out)

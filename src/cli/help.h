@@ -4,8 +4,10 @@
 
 /* `nono --help`: commands and global options. */
 void help_main(struct buf *out);
-/* `nono proxy --help`, or a short one for another command. */
+/* `nono COMMAND --help`. */
 void help_command(struct buf *out, const struct command *command);
+/* `nono profile`: the subcommands of a group. */
+void help_group(struct buf *out, struct str group);
 void help_version(struct buf *out);
 /* The manual page in troff (docs/nono.1). */
 void help_man(struct buf *out);

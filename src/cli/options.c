@@ -3,8 +3,9 @@
 #include "config/config.h"
 
 static const struct option_row rows[OPTION_COUNT_] = {
-#define OPTION(id, long_name, short_name, value, env, fallback, flags, group, help)                \
-    [OPTION_##id] = {OPTION_##id, long_name, short_name, value, env, fallback, flags, group, help},
+#define OPTION(id, long_name, short_name, value, env, fallback, flags, commands, group, help)      \
+    [OPTION_##id] = {OPTION_##id, long_name, short_name, value, env,                               \
+                     fallback,    flags,     commands,   group, help},
 #include "cli/options.def"
 };
 
@@ -20,17 +21,16 @@ static const struct option_alias legacy_env[] = {
     {OPTION_NONE_, NULL},
 };
 
-static const char *const unsupported_env[] = {
-#define UNSUPPORTED_ENV(name) name,
-#include "cli/options.def"
-    NULL,
+static const struct command commands[COMMAND_COUNT_] = {
+#define COMMAND(id, name, arguments, min, max, hidden, help, text)                                 \
+    [COMMAND_##id] = {COMMAND_##id, name, arguments, min, max, hidden, help, text},
+#include "cli/commands.def"
 };
 
-static const struct command commands[] = {
-    {"proxy", "[OPTIONS]", "Run the gateway", 0, false},
-    {"help", "[COMMAND]", "Print help", 1, false},
-    {"man", "", "Print the manual page (troff)", 0, true},
-    {"completion", "bash|zsh|fish", "Print a completion script", 1, true},
+static const struct command_group {
+    const char *name, *help;
+} groups[] = {
+    {"profile", "Check, print, compare and try profiles"},
 };
 
 const struct option_row *option_row(enum option_id id)
@@ -64,6 +64,8 @@ const struct option_row *option_find_short(char c)
 const char *option_group_title(enum option_group g)
 {
     static const char *const titles[GROUP_COUNT_] = {
+        [GROUP_QUESTION] = "The question",
+        [GROUP_ANSWER] = "The answer",
         [GROUP_CLIENTS] = "Clients",
         [GROUP_POLICY] = "Where they may go",
         [GROUP_RUN] = "Running",
@@ -99,11 +101,6 @@ const struct option_alias *option_legacy_env(void)
     return legacy_env;
 }
 
-const char *const *option_unsupported_env(void)
-{
-    return unsupported_env;
-}
-
 const struct command *command_at(size_t i)
 {
     return i < ARRAY_LEN(commands) ? &commands[i] : NULL;
@@ -116,4 +113,24 @@ const struct command *command_find(struct str name)
             return &commands[i];
     }
     return NULL;
+}
+
+const char *command_group_help(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        if (str_eq(name, str_from(groups[i].name)))
+            return groups[i].help;
+    }
+    return NULL;
+}
+
+bool command_in_group(const struct command *c, struct str group)
+{
+    struct str name = str_from(c->name);
+    return str_starts(name, group) && name.n > group.n && name.p[group.n] == ' ';
+}
+
+bool option_belongs(const struct option_row *row, const struct command *c)
+{
+    return row->commands & 1u << c->id;
 }

@@ -125,6 +125,8 @@ static bool gather_args(struct parse *p, const struct option_row *row, struct se
 static bool gather(struct parse *p, enum option_id id, struct settings *out)
 {
     const struct option_row *row = option_row(id);
+    if (!option_belongs(row, p->args->command))
+        return true;
     if (args_count(p->args, id))
         return gather_args(p, row, out);
     const char *name, *value = from_env(p, row, &name);
@@ -251,6 +253,7 @@ static bool use_timeout(struct parse *p, const struct setting *s, unsigned *seen
         return bad_value(p, s, "this time limit is given twice: leave one out");
     *seen |= 1u << t;
     p->config->timeout_ms[t] = ms;
+    p->config->timeout_given[t] = true;
     return true;
 }
 
@@ -416,19 +419,29 @@ static bool warn_old_names(struct parse *p)
     return ok;
 }
 
-/* These variables narrow what is allowed; ignoring them would open the gateway wide. */
-static bool refuse_unsupported(struct parse *p)
+static bool use_profile(struct parse *p, const struct setting *s)
 {
-    for (const char *const *name = option_unsupported_env(); *name; name++) {
-        if (env_get(p->envp, *name)) {
-            buf_printf(p->error,
-                       "%s is set, but this version has no profiles: unset it, and name "
-                       "the hosts with --allow-domain",
-                       *name);
-            return fail(p, EXIT_CONFIG);
-        }
-    }
-    return true;
+    return setting_set(&p->config->profile, s->value, s->origin) || out_of_memory(p);
+}
+
+static bool use_extends(struct parse *p, const struct setting *s)
+{
+    return settings_add(&p->config->extends, s->value, s->origin) || out_of_memory(p);
+}
+
+static bool use_network_profile(struct parse *p, const struct setting *s)
+{
+    return setting_set(&p->config->network_profile, s->value, s->origin) || out_of_memory(p);
+}
+
+static bool profile_is_named(struct parse *p)
+{
+    const struct config *c = p->config;
+    if (!c->extends.n || c->profile.value.p)
+        return true;
+    buf_add_str(p->error, c->extends.v[0].origin);
+    buf_add_z(p->error, " needs a profile to go under: add --profile NAME_OR_PATH");
+    return fail(p, EXIT_USAGE);
 }
 
 static bool use_all(struct parse *p)
@@ -441,6 +454,9 @@ static bool use_all(struct parse *p)
         {OPTION_PORT, use_port},
         {OPTION_SERVER_NAME, use_server_name},
         {OPTION_MAX_CONNECTIONS, use_max_connections},
+        {OPTION_PROFILE, use_profile},
+        {OPTION_EXTENDS, use_extends},
+        {OPTION_NETWORK_PROFILE, use_network_profile},
         {OPTION_ALLOW_DOMAIN, use_allow},
         {OPTION_DENY_DOMAIN, use_deny},
         {OPTION_UPSTREAM_PROXY, use_upstream_proxy},
@@ -458,9 +474,11 @@ static bool use_all(struct parse *p)
     for (size_t i = 0; ok && i < ARRAY_LEN(plain); i++)
         ok = each(p, plain[i].id, plain[i].use);
     p->config->no_auth = args_first(p->args, OPTION_NO_AUTH) != NULL;
+    p->config->allow_http2 = args_first(p->args, OPTION_ALLOW_HTTP2) != NULL;
     p->config->audit_fail_closed = args_first(p->args, OPTION_AUDIT_FAIL_CLOSED) != NULL;
     /* The password last: its emptiness is the lesser error. */
-    return ok && use_timeouts(p) && use_log_level(p) && use_pass(p);
+    ok = ok && profile_is_named(p) && use_timeouts(p);
+    return ok && (p->args->command->id != COMMAND_PROXY || (use_log_level(p) && use_pass(p)));
 }
 
 int cli_proxy_parse(const struct args *args, char *const *envp, struct config *ret_config,
@@ -470,7 +488,8 @@ int cli_proxy_parse(const struct args *args, char *const *envp, struct config *r
     struct errctx why = {0};
     config_init(ret_config);
     *ret_warnings = (struct settings){0};
-    if (use_all(&p) && refuse_unsupported(&p) && warn_old_names(&p) &&
+    /* With a profile only the whole can be judged (runtime_load). */
+    if (use_all(&p) && warn_old_names(&p) && !ret_config->profile.value.p &&
         config_check(ret_config, &why)) {
         buf_add_z(error, why.text);
         p.code = EXIT_CONFIG;

@@ -1,5 +1,5 @@
-/* Options and environment of `nono proxy` into a configuration. Pure but for the secret it makes.
- */
+/* Options and environment of `nono proxy`, and those that other commands share with it, into a
+ * configuration. Pure but for the secret it makes. */
 #pragma once
 #include "cli/args.h"
 #include "config/config.h"

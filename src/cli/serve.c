@@ -89,9 +89,9 @@ static enum err write_env_file(const struct config *c, const struct banner_facts
     return e;
 }
 
-static void print_banner(const struct serve *s, const struct banner_facts *f)
+static void print_banner(const struct serve *s, const struct config *c,
+                         const struct banner_facts *f)
 {
-    const struct config *c = s->config;
     int fd = sink_is_stdout(c) ? STDERR_FILENO : STDOUT_FILENO;
     struct buf text;
     buf_init(&text, BANNER_MAX_BYTES);
@@ -115,6 +115,8 @@ static enum err on_ready(void *owner, const struct server_ready *ready)
         .upstream = r->hop_text,
         .names_there = r->hop && hop_resolves_names(r->hop),
         .warnings = &r->warnings,
+        .config = &r->config,
+        .rules = r->policy,
     };
     enum err e = write_env_file(s->config, &facts);
     if (e)
@@ -123,7 +125,7 @@ static enum err on_ready(void *owner, const struct server_ready *ready)
         log_warn(
             "the memory of secrets could not be locked (RLIMIT_MEMLOCK): it may be swapped out");
     if (!s->config->silent)
-        print_banner(s, &facts);
+        print_banner(s, &r->config, &facts);
     return ERR_OK;
 }
 

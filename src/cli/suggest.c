@@ -53,16 +53,18 @@ static void best_try(struct best *best, const char *name, const char *means)
         best->name = means, best->distance = d;
 }
 
-const char *suggest_option(struct str name)
+const char *suggest_option(struct str name, const struct command *c)
 {
     struct best best;
     best_init(&best, name);
     for (int i = 0; i < OPTION_COUNT_; i++) {
-        const char *known = option_row((enum option_id)i)->name;
-        best_try(&best, known, known);
+        const struct option_row *row = option_row((enum option_id)i);
+        if (!c || option_belongs(row, c))
+            best_try(&best, row->name, row->name);
     }
     for (const struct option_alias *a = option_aliases(); a->name; a++)
-        best_try(&best, a->name, option_row(a->id)->name);
+        if (!c || option_belongs(option_row(a->id), c))
+            best_try(&best, a->name, option_row(a->id)->name);
     return best.name;
 }
 

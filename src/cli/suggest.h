@@ -6,7 +6,8 @@
  * + 1. ASCII case is ignored. */
 unsigned suggest_distance(struct str a, struct str b, unsigned limit);
 /* The option (long name without dashes) that was probably meant, or NULL. */
-const char *suggest_option(struct str name);
+struct command;
+const char *suggest_option(struct str name, const struct command *c);
 const char *suggest_command(struct str name);
 /* The same among time limit names. */
 const char *suggest_timeout(struct str name);

@@ -1,82 +1,103 @@
 #include "config/runtime.h"
 #include "base/mem.h"
+#include "config/builtin.h"
+#include "config/runtime_int.h"
 #include <stdlib.h>
-
-/* Sentences of the modules below do not always say where the value stands; the operator must see
- * it. */
-static enum err at_origin(struct errctx *ctx, const struct setting *s, enum err e,
-                          const struct errctx *why)
-{
-    size_t n = s->origin.n;
-    if (e == ERR_NOMEM)
-        return err_set(ctx, e, "out of memory");
-    if (n && memmem(why->text, strlen(why->text), s->origin.p, n))
-        return err_set(ctx, e, "%s", why->text);
-    return err_set(ctx, e, "%.*s: %s", STR_ARG(s->origin), why->text);
-}
 
 static enum err out_of_memory(struct errctx *ctx)
 {
     return err_set(ctx, ERR_NOMEM, "out of memory");
 }
 
-static enum err add_rules(struct runtime *r, enum rule_list list, const struct settings *from,
-                          struct errctx *ctx)
+void build_problem(struct build *b, struct str origin, enum err e, const struct errctx *why)
 {
+    resolve_problem(b->resolve, origin, NULL, "%s", e == ERR_NOMEM ? "out of memory" : why->text);
+}
+
+static enum err add_rules(struct build *b, enum rule_list list, const struct settings *from)
+{
+    struct runtime *r = b->runtime;
     for (size_t i = 0; i < from->n; i++) {
         const struct setting *s = &from->v[i];
         const char *notice = NULL;
         struct errctx why = {0};
         enum err e = policy_add(r->policy, list, s->value, s->origin, &notice, &why);
+        if (e == ERR_NOMEM)
+            return e;
         if (e)
-            return at_origin(ctx, s, e, &why);
+            build_problem(b, s->origin, e, &why);
         if (notice && !settings_add(&r->warnings, str_from(notice), s->origin))
-            return out_of_memory(ctx);
+            return ERR_NOMEM;
     }
     return ERR_OK;
 }
 
-static enum err set_hop(struct runtime *r, const struct setting *s, struct errctx *ctx)
+/* Groups of the network profile, before all other entries (4.5). */
+static enum err add_network_profile(struct build *b)
 {
+    const struct setting *s = &b->runtime->config.network_profile;
+    const struct builtin_network *network = builtin_network_find(s->value);
+    for (size_t i = 0; network && network->groups[i]; i++) {
+        const char *notice = NULL;
+        struct errctx why = {0};
+        enum err e = policy_add(b->runtime->policy, RULES_ALLOW, str_from(network->groups[i]),
+                                s->origin, &notice, &why);
+        if (e)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err name_hop(struct runtime *r)
+{
+    struct buf text;
+    buf_init(&text, LIMIT_HOST_BYTES + 16);
+    hop_format(&text, r->hop);
+    char *copy = buf_ok(&text) ? mem_dup(text.p, text.n) : NULL;
+    if (copy)
+        r->hop_text = str_of(copy, text.n);
+    buf_fini(&text);
+    return copy ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err set_hop(struct build *b, const struct setting *s)
+{
+    struct runtime *r = b->runtime;
     if (!s->value.p)
         return ERR_OK;
     struct errctx why = {0};
     struct hop *hop = mem_zalloc(sizeof(*hop));
     if (!hop)
-        return out_of_memory(ctx);
+        return ERR_NOMEM;
     enum err e = hop_parse(s->value, hop, &why);
     if (e) {
         mem_free(hop);
-        return at_origin(ctx, s, e, &why);
+        if (e != ERR_NOMEM)
+            build_problem(b, s->origin, e, &why);
+        return e == ERR_NOMEM ? e : ERR_OK;
     }
     r->hop = hop;
-    struct buf text;
-    buf_init(&text, LIMIT_HOST_BYTES + 16);
-    hop_format(&text, hop);
-    char *copy = buf_ok(&text) ? mem_dup(text.p, text.n) : NULL;
-    if (copy)
-        r->hop_text = str_of(copy, text.n);
-    buf_fini(&text);
-    if (!copy)
-        return out_of_memory(ctx);
     policy_set_chain(r->policy, hop_resolves_names(hop));
-    return ERR_OK;
+    return name_hop(r);
 }
 
-static enum err set_server_names(struct runtime *r, const struct settings *names,
-                                 struct errctx *ctx)
+static enum err set_server_names(struct build *b, const struct settings *names)
 {
+    struct runtime *r = b->runtime;
     if (names->n == 0)
         return ERR_OK;
     r->server_names = mem_zalloc(names->n * sizeof(*r->server_names));
     if (!r->server_names)
-        return out_of_memory(ctx);
+        return ERR_NOMEM;
     for (size_t i = 0; i < names->n; i++) {
         struct errctx why = {0};
-        enum err e = hostname_parse(names->v[i].value, &r->server_names[i], &why);
+        enum err e = hostname_parse(names->v[i].value, &r->server_names[r->n_server_names], &why);
+        if (e == ERR_NOMEM)
+            return e;
         if (e)
-            return at_origin(ctx, &names->v[i], e == ERR_NOMEM ? e : ERR_INVALID, &why);
-        r->n_server_names++;
+            build_problem(b, names->v[i].origin, e, &why);
+        else
+            r->n_server_names++;
     }
     return ERR_OK;
 }
@@ -95,17 +116,25 @@ static enum err set_clients(struct runtime *r, const struct config *c, struct se
     return ERR_OK;
 }
 
-static enum err set_policy(struct runtime *r, const struct config *c, struct errctx *ctx)
+/* Something makes the list of allowed hosts count; a list that stays empty allows all (H10). */
+static bool is_listed(const struct config *c)
 {
+    return c->block || c->allow.n || c->gates.n || c->network_profile.value.p;
+}
+
+static enum err set_policy(struct build *b)
+{
+    struct runtime *r = b->runtime;
+    const struct config *c = &r->config;
     enum err e = policy_new(&r->policy);
     if (e)
-        return out_of_memory(ctx);
-    if ((e = add_rules(r, RULES_ALLOW, &c->allow, ctx)) ||
-        (e = add_rules(r, RULES_DENY, &c->deny, ctx)) ||
-        (e = add_rules(r, RULES_BYPASS, &c->bypass, ctx)) ||
-        (e = set_hop(r, &c->upstream_proxy, ctx)))
         return e;
-    return policy_freeze(r->policy) ? out_of_memory(ctx) : ERR_OK;
+    policy_set_strict(r->policy, c->block);
+    if ((e = add_network_profile(b)) || (e = add_rules(b, RULES_ALLOW, &c->allow)) ||
+        (e = build_routes(b, is_listed(c))) || (e = add_rules(b, RULES_DENY, &c->deny)) ||
+        (e = add_rules(b, RULES_BYPASS, &c->bypass)) || (e = set_hop(b, &c->upstream_proxy)))
+        return e;
+    return policy_freeze(r->policy);
 }
 
 /* An empty variable counts as unset (decision O7). */
@@ -115,21 +144,31 @@ static const char *path_from_env(const char *name)
     return value && *value ? value : NULL;
 }
 
-static enum err fill(struct runtime *r, const struct config *c, struct secret *token,
-                     struct errctx *ctx)
+static enum err set_trust(struct build *b)
 {
-    enum err e = config_check(c, ctx);
-    if (e || (e = set_policy(r, c, ctx)) || (e = set_server_names(r, &c->server_names, ctx)) ||
-        (e = set_clients(r, c, token, ctx)))
+    struct errctx why = {0};
+    enum err e = tls_trust_new(path_from_env("SSL_CERT_FILE"), path_from_env("SSL_CERT_DIR"),
+                               &b->runtime->trust, &why);
+    if (e && e != ERR_NOMEM)
+        build_problem(b, STR_NULL, e, &why);
+    return e == ERR_NOMEM ? e : ERR_OK;
+}
+
+static enum err fill(struct build *b, struct secret *token, struct errctx *ctx)
+{
+    struct runtime *r = b->runtime;
+    const struct config *c = &r->config;
+    enum err e;
+    if ((e = set_policy(b)) || (e = set_server_names(b, &c->server_names)) ||
+        (e = set_clients(r, c, token, ctx)) || (e = set_trust(b)))
         return e;
     memcpy(r->timeout_ms, c->timeout_ms, sizeof(r->timeout_ms));
     r->audit_fail_closed = c->audit_fail_closed;
     if (c->audit_fail_closed && c->audit_log.n == 0 &&
         !settings_add(&r->warnings, STR("--audit-fail-closed has no effect without --audit-log"),
                       STR("--audit-fail-closed")))
-        return out_of_memory(ctx);
-    return tls_trust_new(path_from_env("SSL_CERT_FILE"), path_from_env("SSL_CERT_DIR"), &r->trust,
-                         ctx);
+        return ERR_NOMEM;
+    return b->resolve->problems.errors ? ERR_INVALID : ERR_OK;
 }
 
 static void runtime_free(struct runtime *r)
@@ -146,23 +185,105 @@ static void runtime_free(struct runtime *r)
         tls_trust_unref(r->trust);
     mem_free(r->server_names);
     settings_fini(&r->warnings);
+    config_fini(&r->config);
     mem_free(r);
+}
+
+/* The first error's sentence, for those who have room for one only. */
+static enum err first_sentence(const struct resolve *r, enum err e, struct errctx *ctx)
+{
+    for (size_t i = 0; e != ERR_NOMEM && r->doc && i < r->problems.n; i++) {
+        const struct problem *p = &r->problems.v[i];
+        struct buf at;
+        if (p->warning)
+            continue;
+        buf_init(&at, 4096);
+        if (p->at.file && *p->at.file)
+            place_format(&at, &p->at);
+        e = err_set(ctx, e, "%.*s%s%.*s", STR_ARG(buf_str(&at)), at.n ? ": " : "",
+                    STR_ARG(p->message));
+        buf_fini(&at);
+        return e;
+    }
+    return e == ERR_NOMEM ? out_of_memory(ctx) : err_set(ctx, e, "the configuration is invalid");
+}
+
+static char *make_report(const struct resolve *r, bool notices)
+{
+    struct buf text;
+    char *copy = NULL;
+    if (!r->doc)
+        return NULL;
+    buf_init(&text, 1 << 20);
+    resolve_report(r, notices, &text);
+    if (text.n)
+        copy = mem_dup(text.p, text.n);
+    buf_fini(&text);
+    return copy;
+}
+
+static enum err build_runtime(const struct config *c, const struct profile_env *env,
+                              struct secret *token, struct resolve *resolve,
+                              struct runtime **ret_runtime, struct errctx *ctx)
+{
+    struct runtime *r = mem_zalloc(sizeof(*r));
+    if (!r) {
+        *resolve = (struct resolve){0};
+        return ERR_NOMEM;
+    }
+    config_init(&r->config);
+    atomic_init(&r->refs_, 1);
+    enum err e = resolve_config(c, env, resolve, &r->config);
+    if (!e)
+        e = fill(&(struct build){r, resolve}, token, ctx);
+    if (e)
+        runtime_free(r);
+    else
+        *ret_runtime = r;
+    return e;
+}
+
+enum err runtime_load(const struct config *c, struct secret *token, uint64_t generation,
+                      struct runtime **ret_runtime, char **ret_report, struct errctx *ctx)
+{
+    struct profile_env env;
+    struct resolve resolve;
+    struct runtime *r = NULL;
+    profile_env_from_process(&env);
+    enum err e = build_runtime(c, &env, token, &resolve, &r, ctx);
+    if (e) {
+        e = first_sentence(&resolve, e, ctx);
+    } else {
+        r->generation = generation;
+        *ret_runtime = r;
+    }
+    *ret_report = make_report(&resolve, !e);
+    resolve_fini(&resolve);
+    return e;
 }
 
 enum err runtime_new(const struct config *c, struct secret *token, uint64_t generation,
                      struct runtime **ret_runtime, struct errctx *ctx)
 {
-    struct runtime *r = mem_zalloc(sizeof(*r));
-    if (!r)
-        return out_of_memory(ctx);
-    atomic_init(&r->refs_, 1);
-    r->generation = generation;
-    enum err e = fill(r, c, token, ctx);
-    if (e) {
-        runtime_free(r);
+    char *report = NULL;
+    enum err e = runtime_load(c, token, generation, ret_runtime, &report, ctx);
+    mem_free(report);
+    return e;
+}
+
+enum err runtime_check(const struct config *c, const struct profile_env *env,
+                       struct resolve *ret_resolve, struct config *ret_config)
+{
+    struct runtime *r = NULL;
+    struct errctx ctx = {0};
+    enum err e = build_runtime(c, env, NULL, ret_resolve, &r, &ctx);
+    if (e)
         return e;
+    if (ret_config) {
+        *ret_config = r->config;
+        config_init(&r->config);
     }
-    *ret_runtime = r;
+    runtime_unref(r);
     return ERR_OK;
 }
 

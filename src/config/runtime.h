@@ -8,6 +8,7 @@
 #include "policy/policy.h"
 #include "tls/client.h"
 
+struct profile_env;
 struct runtime {
     _Atomic uint32_t refs_;
     uint64_t generation;         /* 1, 2, … in the order of reloads */
@@ -21,11 +22,21 @@ struct runtime {
     struct hostname *server_names;
     size_t n_server_names;
     struct settings warnings;    /* notices for banner and JSON (value only) */
+    struct config config;        /* flags and profile as they were resolved; the policy's routes are made from it */
 };
 
 /* Reads the environment for SSL_CERT_FILE / SSL_CERT_DIR. `token`: the session token (referenced). ERR_INVALID with one sentence that
  * names value, origin and remedy. Any thread. */
 enum err runtime_new(const struct config *c, struct secret *token, uint64_t generation, struct runtime **ret_runtime, struct errctx *ctx)
+    MUST_CHECK;
+/* The same, and everything that is wrong or worth a notice as lines for stderr in *ret_report (mem_free; NULL: nothing to say). After an
+ * error: "nono: <class>: …" lines, all of them (ctx has the first sentence); else "  [nono] …" notices. */
+enum err runtime_load(const struct config *c, struct secret *token, uint64_t generation, struct runtime **ret_runtime, char **ret_report,
+                      struct errctx *ctx) MUST_CHECK;
+/* What runtime_load would find, as problems with places (`profile validate`): resolves, compiles and drops. ERR_INVALID or ERR_OK;
+ * resolve_fini(ret_resolve) in any case. *ret_config (NULL allowed): the resolved config, with ERR_OK only. */
+struct resolve;
+enum err runtime_check(const struct config *c, const struct profile_env *env, struct resolve *ret_resolve, struct config *ret_config)
     MUST_CHECK;
 struct runtime *runtime_ref(struct runtime *r);
 void runtime_unref(struct runtime *r); /* any thread; NULL allowed */

@@ -1,5 +1,6 @@
 #include "policy/decide.h"
 #include "policy/policy_int.h"
+#include "policy/route_int.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -15,12 +16,8 @@ static const char *hostport(const struct decision *d, char out[HOSTPORT_SIZE])
 
 /* ---- refusals ---- */
 
-struct cause {
-    struct str rule, origin, remedy;
-};
-
-static bool PRINTF_LIKE(4, 5)
-    refuse(struct decision *d, enum err refusal, const struct cause *cause, const char *format, ...)
+bool decision_refuse(struct decision *d, enum err refusal, const struct cause *cause,
+                     const char *format, ...)
 {
     va_list args;
     d->verdict = VERDICT_REFUSE;
@@ -82,13 +79,15 @@ static bool refuse_floor(struct decision *d, const struct address *a, enum addre
     enum err refusal = address_refusal(d);
     address_text(a, ip);
     if (kind == ADDRESS_METADATA && d->host.is_address)
-        return refuse(d, refusal, cause, "host %s is in the deny list (cloud metadata protection)",
-                      ip);
+        return decision_refuse(d, refusal, cause,
+                               "host %s is in the deny list (cloud metadata protection)", ip);
     if (kind == ADDRESS_METADATA && a->family == ADDRESS_V6 && !address_embedded(a, &inner))
-        return refuse(d, refusal, cause,
-                      "resolved IP %s is a metadata address (cloud metadata protection)", ip);
-    return refuse(d, refusal, cause,
-                  "resolved IP %s is in the link-local range (cloud metadata protection)", ip);
+        return decision_refuse(d, refusal, cause,
+                               "resolved IP %s is a metadata address (cloud metadata protection)",
+                               ip);
+    return decision_refuse(d, refusal, cause,
+                           "resolved IP %s is in the link-local range (cloud metadata protection)",
+                           ip);
 }
 
 /* One that an IP or CIDR entry would open (H6, and the two cloud addresses of H5). */
@@ -100,10 +99,10 @@ static bool refuse_locked(struct decision *d, const struct address *a, enum addr
     const struct cause *cause = cause_of_kind(kind);
     address_text(a, ip);
     if (d->host.is_address)
-        return refuse(d, ERR_HOST_DENIED, cause,
-                      "host %s is %s %s address, which only an IP or CIDR entry allows", ip,
-                      article, name);
-    return refuse(
+        return decision_refuse(d, ERR_HOST_DENIED, cause,
+                               "host %s is %s %s address, which only an IP or CIDR entry allows",
+                               ip, article, name);
+    return decision_refuse(
         d, ERR_ADDRESS_DENIED, cause,
         "resolved IP %s of host %s is %s %s address, which only an IP or CIDR entry allows", ip,
         d->host.text, article, name);
@@ -141,6 +140,8 @@ static bool lock_refuses(const struct policy *p, struct decision *d, const struc
         return false;
     if (kind == ADDRESS_LOOPBACK && d->unlock_loopback && !address_embedded(a, &inner))
         return false;
+    if (kind == ADDRESS_LOOPBACK && d->route_loopback && d->host.is_address)
+        return false; /* the operator wrote this very address */
     return refuse_locked(d, a, kind);
 }
 
@@ -168,8 +169,8 @@ static bool deny_refuses_address(const struct policy *p, struct decision *d,
         return false;
     struct cause cause = cause_of_rule(r);
     address_text(a, ip);
-    return refuse(d, ERR_ADDRESS_DENIED, &cause, "resolved IP %s of host %s is in the deny list",
-                  ip, d->host.text);
+    return decision_refuse(d, ERR_ADDRESS_DENIED, &cause,
+                           "resolved IP %s of host %s is in the deny list", ip, d->host.text);
 }
 
 /* ---- names ---- */
@@ -180,8 +181,8 @@ static bool floor_refuses_host(const struct policy *p, struct decision *d)
     if (host->is_address)
         return floor_refuses(p, d, &host->address, address_kind(&host->address));
     return floor_name(host) &&
-           refuse(d, ERR_HOST_DENIED, cause_of_kind(ADDRESS_METADATA),
-                  "host %s is in the deny list (cloud metadata protection)", host->text);
+           decision_refuse(d, ERR_HOST_DENIED, cause_of_kind(ADDRESS_METADATA),
+                           "host %s is in the deny list (cloud metadata protection)", host->text);
 }
 
 static const struct rule *deny_host(const struct policy *p, const struct decision *d,
@@ -204,8 +205,8 @@ static bool deny_refuses_host(const struct policy *p, struct decision *d)
     if (!r)
         return false;
     struct cause cause = cause_of_rule(r);
-    return refuse(d, ERR_HOST_DENIED, &cause, "host %s is in the deny list",
-                  port_exact ? hostport(d, text) : d->host.text);
+    return decision_refuse(d, ERR_HOST_DENIED, &cause, "host %s is in the deny list",
+                           port_exact ? hostport(d, text) : d->host.text);
 }
 
 /* The allowlist and the default. An allowing rule is noted in the decision. */
@@ -224,8 +225,8 @@ static bool list_refuses(const struct policy *p, struct decision *d, uint8_t sch
         d->rule = STR("default-allow");
         return false;
     }
-    return refuse(d, ERR_HOST_DENIED, &unlisted_cause, "host %s is not in the allowlist",
-                  hostport(d, text));
+    return decision_refuse(d, ERR_HOST_DENIED, &unlisted_cause, "host %s is not in the allowlist",
+                           hostport(d, text));
 }
 
 /* `localhost` and names below it are loopback by definition, so this holds without resolving
@@ -238,11 +239,12 @@ static bool localhost_refuses(const struct policy *p, struct decision *d)
     char text[HOSTPORT_SIZE];
     if (d->host.is_address || !hostname_is_localhost(&d->host))
         return false;
-    d->unlock_loopback = rule_set_exact(&p->sets[RULES_ALLOW], &d->host, &q) != NULL;
+    d->unlock_loopback =
+        d->route_loopback || rule_set_exact(&p->sets[RULES_ALLOW], &d->host, &q) != NULL;
     if (d->unlock_loopback || allow_address(p, &v4, d->port, false) ||
         allow_address(p, &v6, d->port, false))
         return false;
-    return refuse(
+    return decision_refuse(
         d, ERR_HOST_DENIED, &localhost_cause,
         "host %s is a loopback name, which only an entry for it or for a loopback address allows",
         hostport(d, text));
@@ -259,7 +261,8 @@ static bool lock_refuses_host(const struct policy *p, struct decision *d)
 static void choose_way(const struct policy *p, struct decision *d)
 {
     struct query q = {d->port, SCHEME_BITS_ALL, SCOPE_BOTH, false};
-    d->chained = p->chain && !rule_set_host(&p->sets[RULES_BYPASS], &d->host, &q);
+    bool direct = d->route_loopback && d->scheme == SCHEME_HTTP; /* decision K12 */
+    d->chained = p->chain && !direct && !rule_set_host(&p->sets[RULES_BYPASS], &d->host, &q);
     d->resolve_here = !d->chained || !p->names_there;
 }
 
@@ -272,32 +275,64 @@ static void refuse_service(struct decision *d, struct str prefix)
                        ? prefix.p[i]
                        : '?';
     shown[n] = 0;
-    (void)refuse(d, ERR_UNKNOWN_SERVICE, &service_cause, "no service is named \"%s\"", shown);
+    (void)decision_refuse(d, ERR_UNKNOWN_SERVICE, &service_cause, "no service is named \"%s\"",
+                          shown);
+}
+
+/* The target of a request: its own, or that of the route which its prefix names. */
+static bool target_refuses(const struct policy *p, const struct facts *f, struct decision *d)
+{
+    const struct route *r = NULL;
+    d->host = f->host;
+    d->port = f->port;
+    d->scheme = f->scheme;
+    if (f->shape != SHAPE_REVERSE && f->shape != SHAPE_LOCAL)
+        return false;
+    if (f->shape == SHAPE_REVERSE)
+        r = policy_route_by_prefix(p, f->prefix);
+    if (!r) {
+        refuse_service(d, f->prefix);
+        return true;
+    }
+    d->host = r->host;
+    d->port = r->view.port;
+    d->scheme = r->view.scheme;
+    return r->wildcard &&
+           decision_refuse(d, ERR_UNKNOWN_SERVICE, &service_cause,
+                           "service \"%.*s\" has many hosts (%.*s), so no prefix leads to it",
+                           r->view.prefix.n > 60 ? 60 : (int)r->view.prefix.n, r->view.prefix.p,
+                           r->view.host_pattern.n > 100 ? 100 : (int)r->view.host_pattern.n,
+                           r->view.host_pattern.p);
+}
+
+/* Names first, and the place that routes tie them to; then what routes say of the request itself.
+ */
+static bool host_refuses(const struct policy *p, const struct facts *f, struct decision *d)
+{
+    uint8_t schemes = SCHEME_BITS_ALL; /* what a tunnel carries is not known */
+    if (f->shape != SHAPE_CONNECT)
+        schemes = d->scheme == SCHEME_HTTPS ? SCHEME_BIT_HTTPS : SCHEME_BIT_HTTP;
+    return floor_refuses_host(p, d) || deny_refuses_host(p, d) ||
+           (p->routes.n && judge_place_refuses(p, f, d)) || list_refuses(p, d, schemes) ||
+           lock_refuses_host(p, d);
 }
 
 void policy_decide(const struct policy *p, const struct facts *f, struct decision *ret_decision)
 {
     struct decision *d = ret_decision;
     memset(d, 0, sizeof *d);
-    d->host = f->host;
-    d->port = f->port;
+    d->credential = -1;
     /* No method is spelled so by accident, and some servers take methods in any case. */
     if (str_eq_nocase(f->method, STR("TRACE"))) {
-        (void)refuse(d, ERR_TRACE_REFUSED, &trace_cause,
-                     "TRACE is refused: its answer would show what the gateway adds to a request");
+        d->host = f->host;
+        d->port = f->port;
+        (void)decision_refuse(
+            d, ERR_TRACE_REFUSED, &trace_cause,
+            "TRACE is refused: its answer would show what the gateway adds to a request");
         return;
     }
-    if (f->shape == SHAPE_REVERSE || f->shape == SHAPE_LOCAL) {
-        refuse_service(d, f->prefix);
+    if (target_refuses(p, f, d) || host_refuses(p, f, d) || judge_request_refuses(p, f, d))
         return;
-    }
-    uint8_t schemes = SCHEME_BITS_ALL; /* what a tunnel carries is not known */
-    if (f->shape == SHAPE_FORWARD)
-        schemes = f->scheme == SCHEME_HTTPS ? SCHEME_BIT_HTTPS : SCHEME_BIT_HTTP;
-    if (floor_refuses_host(p, d) || deny_refuses_host(p, d) || list_refuses(p, d, schemes) ||
-        lock_refuses_host(p, d))
-        return;
-    d->verdict = VERDICT_ALLOW;
     choose_way(p, d);
 }
 
@@ -312,7 +347,7 @@ enum err policy_addr(const struct policy *p, struct decision *d, const struct ad
         return d->refusal;
     if (literal ? deny_refuses_host(p, d) : deny_refuses_address(p, d, a))
         return d->refusal;
-    if (lock_refuses(p, d, a, kind))
+    if (lock_refuses(p, d, a, kind) || judge_address_refuses(p, d, a))
         return d->refusal;
     *ret_vetted = (struct vetted_addr){.address = *a, .port = d->port, .by = VOUCHED_POLICY};
     return ERR_OK;

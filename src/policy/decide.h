@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "net/vetted.h"
 #include "policy/facts.h"
+#include "policy/route.h"
 
 struct policy;
 
@@ -20,9 +21,22 @@ struct decision {
     bool unlock_loopback; /* the name is `localhost` (or below) and an entry says so */
     struct hostname host;
     uint16_t port;
+    enum scheme scheme;   /* REVERSE: the route's; else the facts' */
+
+    /* What routes say; route NULL: the target has none, and the rest says nothing. */
+    const struct route *route;   /* whose credential goes in, else the one that judged (its rules, its place) */
+    int credential;              /* index of the route whose credential goes in, or -1: none must */
+    bool endpoint_judged;        /* method and path were judged: */
+    enum endpoint_action endpoint_action;
+    struct str endpoint_rule;    /* label: "endpoint_policy.allow[GET /x]", "endpoint_policy.default" */
+    struct str approval_backend, approval_reason; /* of an approve rule or default; empty: the default's */
+    uint64_t approval_timeout_ms;                 /* 0: not given */
+    struct str hint;             /* E1: a refusal that an allow rule would not have made if * crossed /: what to write; empty */
+    bool route_loopback;         /* the target is a route's own loopback upstream (decision H6) */
 };
 
-/* Judge a request (name rules, deny before allow before default, floor, TRACE, address rules for literals). All slices in the decision
+/* Judge a request (name rules, deny before allow before default, floor, TRACE, address rules for literals; then routes: scheme and port,
+ * endpoint rules, which credential). VERDICT_INTERCEPT: a CONNECT to a host with rules or a credential; `reason` says why. All slices in the decision
  * point into the policy (static for its life) but `reason`. Any thread. */
 void policy_decide(const struct policy *p, const struct facts *f, struct decision *ret_decision) NONNULL(1, 2, 3);
 

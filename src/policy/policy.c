@@ -1,6 +1,7 @@
 #include "policy/policy.h"
 #include "base/mem.h"
 #include "policy/policy_int.h"
+#include "policy/route_int.h"
 
 static const char *const list_prefix[] = {
     [RULES_ALLOW] = "allow:", [RULES_DENY] = "deny:", [RULES_BYPASS] = "bypass:"};
@@ -11,6 +12,10 @@ enum err policy_new(struct policy **ret_policy)
     if (!p)
         return ERR_NOMEM;
     map_init(&p->origins);
+    map_init(&p->routes.prefixes);
+    map_init(&p->routes.hosts);
+    map_init(&p->routes.suffixes);
+    map_init(&p->routes.loopbacks);
     *ret_policy = p;
     return ERR_OK;
 }
@@ -21,6 +26,7 @@ void policy_free(struct policy *p)
         return;
     for (size_t i = 0; i < ARRAY_LEN(p->sets); i++)
         rule_set_fini(&p->sets[i]);
+    routes_fini(&p->routes);
     map_fini(&p->origins);
     pool_fini(&p->pool);
     mem_free(p);
@@ -144,6 +150,28 @@ enum err policy_add(struct policy *p, enum rule_list list, struct str entry, str
     if (e == ERR_OK)
         *ret_notice = notice;
     return e;
+}
+
+/* Scheme and port are the route's (decision H3), and the entry is not one of the host's own (E6).
+ */
+enum err policy_allow_route(struct policy *p, size_t index, struct errctx *ctx)
+{
+    const struct route *r = p->routes.v[index];
+    struct rule model = {.origin = r->view.origin, .derived = true};
+    struct pattern pattern = {.kind = r->wildcard ? PATTERN_BELOW : PATTERN_NAME,
+                              .host = r->host,
+                              .port = r->view.port,
+                              .schemes = r->view.scheme == SCHEME_HTTPS ? SCHEME_BIT_HTTPS
+                                                                        : SCHEME_BIT_HTTP};
+    if (r->host.is_address) {
+        pattern.kind = PATTERN_BLOCK;
+        pattern.block.base = r->host.address;
+        pattern.block.bits = r->host.address.family == ADDRESS_V4 ? 32 : 128;
+    }
+    model.id = make_id(p, RULES_ALLOW, &pattern, STR_NULL);
+    if (!model.id.p || add_pattern(p, RULES_ALLOW, &pattern, &model) != ERR_OK)
+        return err_set(ctx, ERR_NOMEM, "out of memory for host rules");
+    return ERR_OK;
 }
 
 void policy_set_strict(struct policy *p, bool strict)

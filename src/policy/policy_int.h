@@ -37,6 +37,7 @@ struct rule {
     uint16_t port; /* 0: any */
     uint8_t schemes;
     bool by_group; /* a group's member is not "explicit" (decision H5) */
+    bool derived;  /* put there for a route: not an entry of the host's own (decision E6) */
 };
 
 /* Hash from (key, port) to rule. */
@@ -94,12 +95,29 @@ const struct rule *rule_set_address(const struct rule_set *set, const struct add
 /* Whether `*` without a port is in the set. */
 bool rule_set_has_any(const struct rule_set *set);
 
+/* Only by an entry that names exactly this host, name or address; by one for all that is below it. */
+const struct rule *rule_set_own(const struct rule_set *set, const struct hostname *host,
+                                const struct query *q);
+const struct rule *rule_set_below(const struct rule_set *set, const struct hostname *suffix,
+                                  const struct query *q);
+
+/* ---- route.c ---- */
+
+/* Found by prefix and by host; those of one host are chained. */
+struct routes {
+    struct route **v;
+    size_t n, cap;
+    struct map prefixes, hosts, suffixes;
+    struct map loopbacks; /* port to a route with a loopback upstream */
+};
+
 /* ---- policy.c ---- */
 
 struct policy {
     struct rule_set sets[3]; /* by enum rule_list */
     struct pool pool;
     struct map origins; /* text to itself: each origin is kept once */
+    struct routes routes;
     bool strict, chain, names_there;
 };
 
@@ -107,6 +125,16 @@ struct policy {
 
 /* Members of a built-in group, NULL at the end; NULL when there is no such group. */
 const char *const *group_members(struct str name);
+
+/* ---- decide.c ---- */
+
+struct decision;
+struct cause {
+    struct str rule, origin, remedy;
+};
+/* Makes *d a refusal; always true. */
+bool decision_refuse(struct decision *d, enum err refusal, const struct cause *cause,
+                     const char *format, ...) PRINTF_LIKE(4, 5);
 
 /* ---- floor.c: what no configuration allows (decision H5) ---- */
 

@@ -132,6 +132,9 @@ static enum err table_add(struct rule_table *t, struct pool *pool, struct str ke
     if (r) {
         r->schemes |= model->schemes;
         r->by_group = r->by_group && model->by_group;
+        if (r->derived && !model->derived)
+            r->origin = model->origin; /* the operator's own word counts, whichever came first */
+        r->derived = r->derived && model->derived;
         return ERR_OK;
     }
     if ((t->n + 1) * 4 > t->cap * 3 && !table_grow(t))
@@ -342,6 +345,23 @@ const struct rule *rule_set_exact(const struct rule_set *set, const struct hostn
                                   const struct query *q)
 {
     return table_get(&set->names, hostname_str(name), q);
+}
+
+const struct rule *rule_set_own(const struct rule_set *set, const struct hostname *host,
+                                const struct query *q)
+{
+    char key[BLOCK_KEY];
+    struct cidr block = {.base = host->address};
+    if (!host->is_address)
+        return rule_set_exact(set, host, q);
+    block.bits = host->address.family == ADDRESS_V4 ? 32 : 128;
+    return table_get(&set->blocks, block_key(&block, key), q);
+}
+
+const struct rule *rule_set_below(const struct rule_set *set, const struct hostname *suffix,
+                                  const struct query *q)
+{
+    return table_get(&set->below, hostname_str(suffix), q);
 }
 
 bool rule_set_has_any(const struct rule_set *set)

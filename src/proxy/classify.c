@@ -111,6 +111,19 @@ static void set_path(struct exchange *x, struct str origin)
     x->record.query_present = f->query.p != NULL;
 }
 
+/* "/svc/rest" and "/svc": the target is the route's, the path what is below the prefix. */
+static void classify_reverse(struct exchange *x)
+{
+    struct facts *f = &x->request->facts;
+    size_t cut = 1 + f->prefix.n;
+
+    f->shape = SHAPE_REVERSE;
+    x->record.mode = AUDIT_REVERSE;
+    f->path = cut < f->path.n ? str_of(f->path.p + cut, f->path.n - cut) : STR("/");
+    record_text(&x->record, RECORD_TARGET, f->prefix);
+    record_masked(x, RECORD_PATH, f->path);
+}
+
 static enum err classify_origin(struct exchange *x, struct str origin)
 {
     struct facts *f = &x->request->facts;
@@ -121,6 +134,8 @@ static enum err classify_origin(struct exchange *x, struct str origin)
     set_path(x, origin);
     rest = str_of(f->path.p + 1, f->path.n ? f->path.n - 1 : 0);
     f->prefix = str_of(rest.p, str_find(rest, '/'));
+    if (policy_route_by_prefix(x->runtime->policy, f->prefix))
+        classify_reverse(x);
     return ERR_OK;
 }
 
@@ -152,11 +167,11 @@ static enum err classify_absolute(struct exchange *x)
     uri.origin = origin_of(x, uri.origin);
     if (!uri.origin.p)
         return err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
+    r->head.target = uri.origin;
     if (classify_is_self(x, &f->host, f->port))
         return classify_origin(x, uri.origin);
     describe_target(x);
     set_path(x, uri.origin);
-    r->head.target = uri.origin;
     return ERR_OK;
 }
 
@@ -192,6 +207,8 @@ enum err classify(struct exchange *x, enum err head_err)
         return head_err;
     f->method = r->head.method;
     f->listener = x->session->listener;
+    f->scratch = x->worker->judge_scratch;
+    f->scratch_size = WORKER_JUDGE_SCRATCH;
     f->now_ms = x->record.timestamp_ms;
     if (f->shape == SHAPE_CONNECT)
         return ERR_OK;

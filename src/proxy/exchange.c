@@ -3,10 +3,11 @@
 #include "proxy/proxy_int.h"
 
 #include "base/log.h"
-#include "credential/broker.h"
 #include "credential/inject.h"
 #include "sys/clock.h"
 #include "sys/loop.h"
+
+#include <stdio.h>
 
 /* ---------------------------------------------------------------- states */
 
@@ -78,6 +79,44 @@ static enum err stage_identify(struct exchange *x)
                        : "authentication is missing or wrong: send the session token as a Bearer token");
 }
 
+static void record_decision(struct exchange *x)
+{
+    const struct decision *d = &x->request->decision;
+    struct route_view route;
+
+    record_text(&x->record, RECORD_RULE, d->rule);
+    record_text(&x->record, RECORD_RULE_ORIGIN, d->origin);
+    if (d->route) {
+        route_view(d->route, &route);
+        record_text(&x->record, RECORD_ROUTE_ID, route.id);
+    }
+    if (d->endpoint_judged) {
+        record_text(&x->record, RECORD_ENDPOINT_ACTION, str_from(endpoint_action_name(d->endpoint_action)));
+        record_text(&x->record, RECORD_ENDPOINT_RULE, d->endpoint_rule);
+    }
+}
+
+/* A reverse request goes to its route's upstream: from here on it is as if it had been asked for there. */
+static enum err take_route_target(struct exchange *x)
+{
+    struct request *r = x->request;
+    struct facts *f = &r->facts;
+    struct route_view route;
+
+    if (f->shape != SHAPE_REVERSE || !r->decision.route)
+        return ERR_OK;
+    f->host = r->decision.host;
+    f->port = r->decision.port;
+    f->scheme = r->decision.scheme;
+    x->record.port = f->port;
+    x->record.has_port = true;
+    x->record.scheme = (uint8_t)f->scheme;
+    route_view(r->decision.route, &route);
+    r->head.target = arena_printf(&x->arena, "%.*s%.*s%s%.*s", STR_ARG(route.base_path), STR_ARG(f->path),
+                                  f->query.p ? "?" : "", STR_ARG(f->query));
+    return r->head.target.p ? ERR_OK : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
+}
+
 /* 3. May it go there? One pure call. */
 static enum err stage_decide(struct exchange *x)
 {
@@ -85,13 +124,11 @@ static enum err stage_decide(struct exchange *x)
     struct decision *d = &r->decision;
 
     policy_decide(x->runtime->policy, &r->facts, d);
-    record_text(&x->record, RECORD_RULE, d->rule);
-    record_text(&x->record, RECORD_RULE_ORIGIN, d->origin);
+    record_decision(x);
     if (d->verdict == VERDICT_ALLOW)
-        return ERR_OK;
+        return take_route_target(x);
     if (d->verdict == VERDICT_INTERCEPT)
-        return err_set(&r->err, ERR_NOT_INTERCEPTED, "%s needs interception, which is not available",
-                       r->facts.host.text);
+        return err_set(&r->err, ERR_NOT_INTERCEPTED, "%s, which is not available in this version", d->reason);
     return err_set(&r->err, d->refusal, "%s", d->reason);
 }
 
@@ -156,7 +193,28 @@ static void judge(struct exchange *x, enum err head_err)
         exchange_resolve(x);
 }
 
-/* What distinguishes upstream connections: nobody whose key differs may share one. */
+/* What distinguishes upstream connections: nobody whose key differs may share one. By hand, because it is made for every request:
+ * parts of a fixed length first, then the host (which holds no '|') and the upstream proxy. */
+static struct str join_key(struct arena *a, char kind, uint16_t port, uint64_t trust, struct str host, struct str hop)
+{
+    size_t n = sizeof(kind) + sizeof(port) + sizeof(trust) + host.n + 1 + hop.n;
+    char *p = arena_alloc(a, n), *at = p;
+
+    if (!p)
+        return STR_NULL;
+    *at++ = kind;
+    memcpy(at, &port, sizeof(port));
+    at += sizeof(port);
+    memcpy(at, &trust, sizeof(trust));
+    at += sizeof(trust);
+    memcpy(at, host.p, host.n);
+    at += host.n;
+    *at++ = '|';
+    if (hop.n)
+        memcpy(at, hop.p, hop.n);
+    return str_of(p, n);
+}
+
 static bool make_key(struct exchange *x)
 {
     struct request *r = x->request;
@@ -164,14 +222,12 @@ static bool make_key(struct exchange *x)
     bool at_proxy = r->decision.chained && f->scheme == SCHEME_HTTP &&
                     (x->runtime->hop->kind == HOP_HTTP || x->runtime->hop->kind == HOP_HTTPS);
     struct str hop = r->decision.chained ? x->runtime->hop_text : STR_NULL;
+    uint64_t trust = f->scheme == SCHEME_HTTPS || hop.n ? tls_trust_id(x->runtime->trust) : 0;
 
     if (at_proxy) /* plain requests share the connections to the proxy, whatever their host */
-        r->key = arena_printf(&x->arena, "proxy|%d|%.*s|%llx", (int)x->runtime->hop->kind, STR_ARG(hop),
-                              (unsigned long long)tls_trust_id(x->runtime->trust));
+        r->key = join_key(&x->arena, 'p', (uint16_t)x->runtime->hop->kind, trust, STR(""), hop);
     else
-        r->key = arena_printf(&x->arena, "%d|%s|%u|%.*s|%llx", (int)f->scheme, f->host.text, f->port,
-                              STR_ARG(hop), f->scheme == SCHEME_HTTPS || hop.n
-                                  ? (unsigned long long)tls_trust_id(x->runtime->trust) : 0ULL);
+        r->key = join_key(&x->arena, (char)('0' + (int)f->scheme), f->port, trust, hostname_str(&f->host), hop);
     return r->key.p != NULL;
 }
 
@@ -230,7 +286,7 @@ void exchange_resolve(struct exchange *x)
     enum err e = ERR_OK;
 
     r->n_addrs = 0;
-    if (r->facts.shape == SHAPE_FORWARD && r->upgrade != UPGRADE_WEBSOCKET && !x->retried) {
+    if (r->facts.shape != SHAPE_CONNECT && r->upgrade != UPGRADE_WEBSOCKET && !x->retried) {
         if (!make_key(x)) {
             exchange_refuse_nomem(x);
             return;
@@ -279,7 +335,7 @@ static void stage_credential(struct exchange *x)
     enum err e;
 
     exchange_set_state(x, EXCH_CREDENTIAL);
-    e = broker_ask(&x->request->decision);
+    e = x->request->decision.credential < 0 ? ERR_OK : ERR_CREDENTIAL_UNAVAILABLE;
     if (e != ERR_OK)
         exchange_refuse(x, e);
     else
@@ -322,6 +378,10 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
 
     x->connector = NULL;
     exchange_wait_end(x);
+    if (e == ERR_LOOP) {
+        record_text(&x->record, RECORD_RULE, STR("loop"));
+        record_text(&x->record, RECORD_RULE_ORIGIN, STR(""));
+    }
     if (e != ERR_OK) {
         (void)err_set(&x->request->err, e, "%s", ctx->text);
         exchange_refuse(x, e);
@@ -347,7 +407,7 @@ static void stage_connect(struct exchange *x)
     struct connect_spec spec = {
         .host = &f->host,
         .port = f->port,
-        .tls = f->shape == SHAPE_FORWARD && f->scheme == SCHEME_HTTPS,
+        .tls = f->shape != SHAPE_CONNECT && f->scheme == SCHEME_HTTPS,
         .hop = r->decision.chained ? x->runtime->hop : NULL,
         .tunnel = f->shape == SHAPE_CONNECT || f->scheme == SCHEME_HTTPS || r->upgrade == UPGRADE_WEBSOCKET,
         .addrs = r->addrs,
@@ -585,6 +645,34 @@ static void count_bytes(struct exchange *x)
     }
 }
 
+/* What ends an exchange from outside has no sentence of its own. */
+static const char *plain_reason(enum err end)
+{
+    switch ((int)end) {
+    case ERR_CLIENT_ABORTED: return "the client ended the connection";
+    case ERR_UPSTREAM_ABORTED: return "the upstream ended the connection before its time";
+    case ERR_STALLED: return "nothing moved within the time limit";
+    case ERR_TUNNEL_IDLE: return "the tunnel was idle for too long";
+    case ERR_SHUTDOWN: return "the gateway shut down";
+    default: return "";
+    }
+}
+
+/* At level info: what the audit has, in a line for people. */
+static void log_exchange(const struct exchange *x)
+{
+    const struct record *r = &x->record;
+    struct str method = record_get(r, RECORD_METHOD), to = record_get(r, RECORD_TARGET);
+    struct str path = record_get(r, RECORD_PATH), reason = record_get(r, RECORD_REASON);
+    char id[24], port[8] = "";
+
+    audit_id(id, 'r', r->request_number);
+    if (r->has_port)
+        (void)snprintf(port, sizeof(port), ":%u", r->port);
+    log_write(LOG_INFO, "%s: %.*s %.*s%s%.*s %u %s%s%.*s", id, STR_ARG(method), STR_ARG(to), port, STR_ARG(path), r->status,
+              r->end == ERR_OK ? "ok" : err_name(r->end), reason.n ? ": " : "", STR_ARG(reason));
+}
+
 void exchange_record(struct exchange *x, enum err end)
 {
     struct worker *w = x->worker;
@@ -597,15 +685,11 @@ void exchange_record(struct exchange *x, enum err end)
     if (x->request && x->request->err.code && end != ERR_OK) {
         inject_mask(&x->runtime->clients, x->request->err.text, strlen(x->request->err.text));
         record_text(&x->record, RECORD_REASON, str_from(x->request->err.text));
+    } else if (!record_get(&x->record, RECORD_REASON).n) {
+        record_text(&x->record, RECORD_REASON, str_from(plain_reason(end)));
     }
-    if (log_enabled(LOG_INFO)) {
-        struct str method = record_get(&x->record, RECORD_METHOD), to = record_get(&x->record, RECORD_TARGET);
-        struct str reason = record_get(&x->record, RECORD_REASON);
-
-        log_info("r%llu: %.*s %.*s:%u %s %u %.*s", (unsigned long long)x->record.request_number, STR_ARG(method),
-                 STR_ARG(to), x->record.port, end == ERR_OK ? "ok" : err_name(end), x->record.status,
-                 STR_ARG(reason));
-    }
+    if (log_enabled(LOG_INFO))
+        log_exchange(x);
     if (!w->audit)
         return;
     buf_reset(&w->line);
@@ -653,7 +737,15 @@ static bool facts_again(struct exchange *x, struct runtime *rt, struct facts *f)
 {
     struct errctx ctx = {0};
 
+    if (x->request) { /* the record may be masked, or cut short */
+        *f = x->request->facts;
+        f->now_ms = clock_wall_ms();
+        f->client = rt->clients.n ? &rt->clients.v[0] : &rt->clients.anyone;
+        return x->record.has_port;
+    }
     memset(f, 0, sizeof(*f));
+    f->scratch = x->worker->judge_scratch;
+    f->scratch_size = WORKER_JUDGE_SCRATCH;
     f->shape = x->record.mode == AUDIT_CONNECT ? SHAPE_CONNECT : SHAPE_FORWARD;
     f->port = x->record.port;
     f->scheme = x->record.scheme == SCHEME_HTTPS ? SCHEME_HTTPS : SCHEME_HTTP;
@@ -662,6 +754,11 @@ static bool facts_again(struct exchange *x, struct runtime *rt, struct facts *f)
     f->listener = x->session->listener;
     f->now_ms = clock_wall_ms();
     f->client = rt->clients.n ? &rt->clients.v[0] : &rt->clients.anyone;
+    if (x->record.mode == AUDIT_REVERSE) {
+        f->shape = SHAPE_REVERSE;
+        f->prefix = record_get(&x->record, RECORD_TARGET);
+        return x->record.has_port;
+    }
     return x->record.has_port &&
            hostname_parse(record_get(&x->record, RECORD_TARGET), &f->host, &ctx) == ERR_OK;
 }

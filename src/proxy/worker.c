@@ -64,11 +64,12 @@ static bool make_parts(struct worker *w)
     w->pool = pool_new(w->loop);
     w->fields = mem_alloc(LIMIT_HEAD_FIELDS * sizeof(*w->fields));
     w->scratch = mem_alloc(WORKER_SCRATCH);
+    w->judge_scratch = mem_alloc(WORKER_JUDGE_SCRATCH);
     w->pump.pipes = pipe_pool_new();
     if (writer_has_sinks(w->shared->writer))
         w->audit = writer_add_queue(w->shared->writer);
     return w->chunks && w->sessions && w->exchanges && w->dns && w->pool && w->fields && w->scratch &&
-           w->pump.pipes && (w->audit || !writer_has_sinks(w->shared->writer));
+           w->judge_scratch && w->pump.pipes && (w->audit || !writer_has_sinks(w->shared->writer));
 }
 
 static void on_held(struct timer *t);
@@ -129,6 +130,7 @@ void worker_free(struct worker *w)
     chunk_pool_free(w->chunks);
     mem_free(w->fields);
     mem_free(w->scratch);
+    mem_free(w->judge_scratch);
     buf_fini(&w->line);
     runtime_unref(w->runtime);
     mem_free(w);

@@ -11,6 +11,8 @@
 #include "upstream/pool.h"
 
 enum { WORKER_SCRATCH = 65536 };
+/* Two forms of the longest path below the longest base path (policy/facts.h). */
+enum { WORKER_JUDGE_SCRATCH = 2 * (65536 + 4096) + 4 };
 
 /* A listener as workers know it: immutable for the process's life. */
 struct listen_point {
@@ -56,6 +58,7 @@ struct worker {
     struct up_env up;
     struct field *fields;        /* LIMIT_HEAD_FIELDS entries, valid within one event */
     char *scratch;               /* WORKER_SCRATCH bytes, valid within one call */
+    char *judge_scratch;         /* WORKER_JUDGE_SCRATCH bytes, valid within policy_decide */
     struct buf line;             /* audit line, valid within one call */
     struct list session_list;
     struct list waiting;         /* sessions that hold back a head while audit is behind */

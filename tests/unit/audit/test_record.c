@@ -87,6 +87,25 @@ static void test_least(void **state)
     record_fini(&r);
 }
 
+static void test_endpoint_policy(void **state)
+{
+    (void)state;
+    struct record r;
+    record_init(&r);
+    r.mode = AUDIT_REVERSE;
+    r.end = ERR_ENDPOINT_DENIED;
+    record_text(&r, RECORD_ROUTE_ID, STR("github"));
+    record_text(&r, RECORD_ENDPOINT_ACTION, STR("deny"));
+    record_text(&r, RECORD_ENDPOINT_RULE, STR("endpoint_policy.deny[GET /x]"));
+    struct str line = format(&r, "phantom_header", 5);
+    static const char route[] = "\"outcome\":\"refused\",\"route_id\":\"github\",\"auth_mechanism\"";
+    static const char policy[] = "\"denial_category\":\"endpoint_policy\",\"endpoint_policy_action\":\"deny\","
+                                 "\"endpoint_policy_rule\":\"endpoint_policy.deny[GET /x]\"";
+    assert_non_null(memmem(line.p, line.n, route, sizeof route - 1));
+    assert_non_null(memmem(line.p, line.n, policy, sizeof policy - 1));
+    record_fini(&r);
+}
+
 static bool has(struct str line, const char *what)
 {
     assert_true(line.n && line.p[line.n - 1] == '\n' && str_find(line, '\n') == line.n - 1);
@@ -252,7 +271,7 @@ int main(void)
         cmocka_unit_test(test_members),   cmocka_unit_test(test_ends),
         cmocka_unit_test(test_escapes),   cmocka_unit_test(test_texts),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_lifecycle),
+        cmocka_unit_test(test_lifecycle), cmocka_unit_test(test_endpoint_policy),
     };
     buf_init(&out, 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

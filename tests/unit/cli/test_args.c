@@ -119,10 +119,24 @@ static void test_mistakes(void **state)
         {WORDS("proxy", "--no-auth", "--no-auth"), "--no-auth is given twice", ""},
         {WORDS("proxy", "--no-auth=yes"), "--no-auth is a switch", ""},
         {WORDS("proxy", "--silent="), "--silent is a switch", ""},
-        {WORDS("--port", "1", "proxy"), "--port belongs behind the subcommand", "nono proxy"},
+        {WORDS("--port", "1", "proxy"), "--port belongs behind the subcommand", "'nono proxy'"},
         {WORDS("man", "--port", "1"), "--port is an option of 'nono proxy' only", ""},
+        {WORDS("why", "--port", "1"), "--port is an option of 'nono proxy' only", ""},
+        {WORDS("proxy", "--host", "x"), "--host is an option of 'nono why' only", ""},
+        {WORDS("profile", "list", "--json"), "--json is an option of 'nono why'",
+         "'nono profile validate', 'nono profile show' only"},
+        {WORDS("--host", "x", "why"), "--host belongs behind the subcommand: 'nono why'", ""},
+        {WORDS("profile", "foo"), "unknown command 'profile foo'", ""},
+        {WORDS("profile", "valdate", "x"), "unknown command", "did you mean 'nono profile validate'?"},
+        {WORDS("profile", "validate"), "an argument is missing", "NAME_OR_PATH..."},
+        {WORDS("profile", "diff", "a"), "an argument is missing: nono profile diff", ""},
+        {WORDS("profile", "diff", "a", "b", "c"), "unexpected argument 'c'", "takes two"},
+        {WORDS("profile", "show", "a", "b"), "unexpected argument 'b'", "takes one"},
+        {WORDS("profile", "list", "a"), "unexpected argument 'a'", "options only"},
+        {WORDS("completion"), "an argument is missing", "bash|zsh|fish"},
+        {WORDS("why", "--hots", "x"), "unknown option '--hots'", "did you mean --host?"},
         {WORDS("prox"), "unknown command 'prox'", "did you mean 'nono proxy'?"},
-        {WORDS("serve"), "unknown command 'serve'", "proxy"},
+        {WORDS("serve"), "unknown command 'serve'", "nono help"},
         {WORDS("completion", "bash", "zsh"), "unexpected argument 'zsh'", "takes one"},
         {WORDS("proxy", "--allow-domain", "\xff"), "--allow-domain: the value is not valid UTF-8",
          ""},
@@ -147,6 +161,20 @@ static void test_mistakes(void **state)
     }
 }
 
+/* An option of `nono profile …` alone. */
+static void check_profile_option(const struct option_row *row, const char *name)
+{
+    const char *sub = row->commands & IN_SHOW ? "show" : "validate";
+    struct parsed p;
+    parse(&p, WORDS("profile", sub, "x", name));
+    assert_true(p.ok);
+    assert_int_equal(args_count(&p.args, row->id), 1);
+    drop(&p);
+    parse(&p, WORDS("profile", sub, "x", name, name));
+    assert_false(p.ok);
+    drop(&p);
+}
+
 /* Every option by its long name: a value where it takes one, none where it does not, twice only
  * where it may. */
 static void test_every_row(void **state)
@@ -159,21 +187,57 @@ static void test_every_row(void **state)
         if (id == OPTION_HELP || id == OPTION_VERSION)
             continue;
         assert_true(snprintf(name, sizeof(name), "--%s%s", row->name, row->value ? "=v" : "") > 0);
-        parse(&p, WORDS("proxy", name));
+        const char *command = row->commands & IN_PROXY    ? "proxy"
+                              : row->commands & IN_WHY ? "why"
+                                                       : NULL;
+        if (!command) {
+            check_profile_option(row, name);
+            continue;
+        }
+        parse(&p, WORDS(command, name));
         assert_true(p.ok);
         assert_int_equal(args_count(&p.args, (enum option_id)id), 1);
         drop(&p);
-        parse(&p, WORDS("proxy", name, name));
+        parse(&p, WORDS(command, name, name));
         assert_int_equal(p.ok, (row->flags & (OPT_MULTI | OPT_COUNT)) != 0);
         drop(&p);
-        parse(&p, WORDS(name, "proxy"));
+        parse(&p, WORDS(name, command));
         assert_int_equal(p.ok, (row->flags & OPT_GLOBAL) != 0);
         drop(&p);
         assert_true(snprintf(name, sizeof(name), "--%s%s", row->name, row->value ? "" : "=v") > 0);
-        parse(&p, WORDS("proxy", name));
+        parse(&p, WORDS(command, name));
         assert_false(p.ok);
         drop(&p);
     }
+}
+
+/* The words behind the subcommand, in order, options between them. */
+static void test_words(void **state)
+{
+    struct parsed p;
+    (void)state;
+    parse(&p, WORDS("-s", "profile", "validate", "a", "--json", "b", "--", "-c"));
+    assert_true(p.ok);
+    assert_int_equal(p.args.command->id, COMMAND_VALIDATE);
+    assert_int_equal(p.args.n_words, 3);
+    assert_string_equal(p.args.words[0], "a");
+    assert_string_equal(p.args.words[1], "b");
+    assert_string_equal(p.args.words[2], "-c");
+    drop(&p);
+    parse(&p, WORDS("why", "--host", "-"));
+    assert_true(p.ok);
+    assert_string_equal(args_first(&p.args, OPTION_HOST)->value, "-");
+    drop(&p);
+    parse(&p, WORDS("profile"));
+    assert_true(p.ok);
+    assert_null(p.args.command);
+    assert_str(p.args.group, "profile");
+    drop(&p);
+    parse(&p, WORDS("proxy", "-pdev", "--extends", "a", "--extends=b"));
+    assert_true(p.ok);
+    assert_string_equal(args_first(&p.args, OPTION_PROFILE)->value, "dev");
+    assert_int_equal(args_count(&p.args, OPTION_EXTENDS), 2);
+    drop(&p);
 }
 
 static void test_help_and_version_end_the_line(void **state)
@@ -192,6 +256,10 @@ static void test_help_and_version_end_the_line(void **state)
         {WORDS("proxy", "--port", "0", "-V"), false, true, "proxy"},
         {WORDS("help"), false, false, "help"},
         {WORDS("help", "proxy"), false, false, "help"},
+        {WORDS("help", "profile", "show"), false, false, "help"},
+        {WORDS("profile", "show", "-h"), true, false, "profile show"},
+        {WORDS("profile", "--help"), true, false, NULL},
+        {WORDS("profile", "-V"), false, true, NULL},
         {WORDS("man"), false, false, "man"},
         {WORDS("completion", "bash"), false, false, "completion"},
     };
@@ -227,7 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spellings), cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_every_row), cmocka_unit_test(test_help_and_version_end_the_line),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_nothing), cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,6 +47,8 @@ static void test_proxy_help_has_every_option_variable_and_default(void **state)
     for (int id = 0; id < OPTION_COUNT_; id++) {
         const struct option_row *row = option_row((enum option_id)id);
         char name[80], env[80];
+        if (!(row->commands & IN_PROXY))
+            continue;
         long_name(row, name, "-");
         assert_true(shows(name));
         if (row->env) {
@@ -64,11 +66,38 @@ static void test_proxy_help_has_every_option_variable_and_default(void **state)
 static void test_lines_fit(void **state)
 {
     (void)state;
-    help_command(&text, command_find(STR("proxy")));
+    for (size_t i = 0; command_at(i); i++)
+        help_command(&text, command_at(i));
+    help_group(&text, STR("profile"));
     help_main(&text);
     struct str rest = buf_str(&text), line;
     while (str_next(&rest, '\n', &line))
         assert_true(line.n <= 100);
+}
+
+/* Every command shows its own options and no other's, and the group all of its commands. */
+static void test_help_of_every_command(void **state)
+{
+    (void)state;
+    for (size_t i = 0; command_at(i); i++) {
+        const struct command *c = command_at(i);
+        buf_reset(&text);
+        help_command(&text, c);
+        assert_true(shows(c->help));
+        assert_true(shows(c->name));
+        for (int id = 0; c->id != COMMAND_PROXY && id < OPTION_COUNT_; id++) {
+            const struct option_row *row = option_row((enum option_id)id);
+            char heading[80];
+            assert_true(snprintf(heading, sizeof(heading), "      --%s%s%s\n", row->name,
+                                 row->value ? " " : "", row->value ? row->value : "") > 0);
+            if (!row->short_name)
+                assert_int_equal(shows(heading),
+                                 option_belongs(row, c) && !(row->flags & OPT_GLOBAL));
+        }
+    }
+    buf_reset(&text);
+    help_group(&text, STR("profile"));
+    assert_true(shows("profile validate") && shows("profile test") && !shows("nono why"));
 }
 
 static void test_main_help(void **state)
@@ -136,6 +165,10 @@ static void test_completions_list_every_option(void **state)
         }
         assert_true(shows("proxy"));
         assert_true(shows("text json"));
+        for (size_t k = 0; command_at(k); k++) {
+            const char *space = strchr(command_at(k)->name, ' ');
+            assert_true(shows(space ? space + 1 : command_at(k)->name) || command_at(k)->hidden);
+        }
     }
     buf_reset(&text);
     assert_false(help_completion(&text, STR("tcsh")));
@@ -149,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_proxy_help_has_every_option_variable_and_default),
         TEST(test_lines_fit),
+        TEST(test_help_of_every_command),
         TEST(test_main_help),
         TEST(test_version),
         TEST(test_manual_has_every_option),

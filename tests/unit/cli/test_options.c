@@ -9,7 +9,7 @@ static void test_names_are_found_whole(void **state)
         struct str name = str_from(row->name);
         assert_int_equal(row->id, id);
         assert_ptr_equal(option_find(name), row);
-        assert_null(option_find(str_of(name.p, name.n - 1)));
+        assert_ptr_not_equal(option_find(str_of(name.p, name.n - 1)), row);
         if (row->short_name)
             assert_ptr_equal(option_find_short(row->short_name[1]), row);
     }
@@ -26,7 +26,9 @@ static void test_every_value_has_its_variable(void **state)
     (void)state;
     for (int i = 0; i < OPTION_COUNT_; i++) {
         const struct option_row *row = option_row((enum option_id)i);
-        assert_int_equal(row->value != NULL, row->env != NULL);
+        if (row->commands & IN_PROXY)
+            assert_int_equal(row->value != NULL, row->env != NULL);
+        assert_true(row->commands);
         assert_true(strlen(row->help) >= 10);
         for (int k = 0; row->env && k < i; k++) {
             const char *other = option_row((enum option_id)k)->env;
@@ -59,10 +61,37 @@ static void test_variable_names(void **state)
         {OPTION_OUTPUT, "NONO_OUTPUT"},
         {OPTION_ENV_FILE, "NONO_ENV_FILE"},
         {OPTION_LOG_FORMAT, "NONO_LOG_FORMAT"},
+        {OPTION_PROFILE, "NONO_PROFILE"},
+        {OPTION_EXTENDS, "NONO_EXTENDS"},
+        {OPTION_NETWORK_PROFILE, "NONO_NETWORK_PROFILE"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         assert_string_equal(option_row(names[i].id)->env, names[i].env);
+}
+
+/* Names are found whole; those of two words belong to a group with a line of help. */
+static void test_commands(void **state)
+{
+    (void)state;
+    for (size_t i = 0; command_at(i); i++) {
+        const struct command *c = command_at(i);
+        struct str name = str_from(c->name);
+        struct str first = str_of(name.p, str_find(name, ' '));
+        assert_int_equal(c->id, i);
+        assert_ptr_equal(command_find(name), c);
+        assert_true(c->min_arguments <= c->max_arguments);
+        assert_true(strlen(c->help) >= 10);
+        assert_int_equal(first.n < name.n, command_group_help(first) != NULL);
+        assert_int_equal(first.n < name.n, command_in_group(c, first));
+    }
+    assert_null(command_find(STR("profile")));
+    assert_null(command_find(STR("profile sho")));
+    assert_null(command_group_help(STR("proxy")));
+    assert_non_null(command_group_help(STR("profile")));
+    assert_true(option_belongs(option_row(OPTION_HELP), command_find(STR("profile list"))));
+    assert_true(option_belongs(option_row(OPTION_PROFILE), command_find(STR("why"))));
+    assert_false(option_belongs(option_row(OPTION_PORT), command_find(STR("why"))));
 }
 
 int main(void)
@@ -71,6 +100,7 @@ int main(void)
         cmocka_unit_test(test_names_are_found_whole),
         cmocka_unit_test(test_every_value_has_its_variable),
         cmocka_unit_test(test_variable_names),
+        cmocka_unit_test(test_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,6 +141,16 @@ static void check_log_file(const struct config *c)
 {
     assert_str(c->log_file.value, "\xff.log");
 }
+static void check_profile(const struct config *c)
+{
+    assert_str(c->profile.value, "./dev.jsonc");
+}
+
+static void check_network_profile(const struct config *c)
+{
+    assert_str(c->network_profile.value, "minimal");
+}
+
 static void check_theme(const struct config *c)
 {
     (void)c;
@@ -168,6 +178,8 @@ static const struct {
     {OPTION_LOG_FORMAT, "json", check_log_format},
     {OPTION_LOG_FILE, "\xff.log", check_log_file},
     {OPTION_THEME, "no-such-theme", check_theme},
+    {OPTION_PROFILE, "./dev.jsonc", check_profile},
+    {OPTION_NETWORK_PROFILE, "minimal", check_network_profile},
 };
 
 /* Case 95: a flag and its variable do the same; the flag hides the variable, an empty variable
@@ -425,6 +437,8 @@ static void test_usage_errors(void **state)
         {NO_WORDS, "NONO_ALLOW_DOMAIN=\xff", 2, "NONO_ALLOW_DOMAIN", "UTF-8"},
         {NO_WORDS, "NONO_LOG=loud", 2, "NONO_LOG 'loud'", "trace or off"},
         {WORDS("--port", "\x1b[2J"), NULL, 2, "'\\x1b[2J'", ""},
+        {WORDS("--extends", "a"), NULL, 2, "--extends needs a profile", "--profile"},
+        {NO_WORDS, "NONO_EXTENDS=a,b", 2, "NONO_EXTENDS needs a profile", ""},
     };
     (void)state;
     check_refused(cases, ARRAY_LEN(cases));
@@ -441,11 +455,51 @@ static void test_configuration_errors(void **state)
         {WORDS("--no-auth"), "NONO_LISTEN=::", 1, "--no-auth", "NONO_LISTEN"},
         {WORDS("--upstream-bypass", "a"), NULL, 1, "--upstream-bypass", "--upstream-proxy"},
         {NO_WORDS, "NONO_UPSTREAM_BYPASS=a", 1, "NONO_UPSTREAM_BYPASS", "--upstream-proxy"},
-        {NO_WORDS, "NONO_PROFILE=strict", 1, "NONO_PROFILE is set", "--allow-domain"},
-        {NO_WORDS, "NONO_NETWORK_PROFILE=minimal", 1, "NONO_NETWORK_PROFILE is set", ""},
     };
     (void)state;
     check_refused(cases, ARRAY_LEN(cases));
+}
+
+/* --extends goes with a profile from either side; what a bypass list needs may be in the profile. */
+static void test_profile_options(void **state)
+{
+    struct run r;
+    (void)state;
+    run_ok(&r, WORDS("-p", "dev", "--extends", "a", "--extends=./b.json", "--allow-http2"),
+           ENV((char *)"NONO_EXTENDS=hidden"));
+    assert_str(r.config.profile.value, "dev");
+    assert_str(r.config.profile.origin, "-p");
+    assert_settings(&r.config.extends, "a|./b.json", "--extends");
+    assert_true(r.config.allow_http2);
+    drop(&r);
+    run_ok(&r, WORDS("--extends", "a"), ENV((char *)"NONO_PROFILE=dev"));
+    assert_str(r.config.profile.origin, "NONO_PROFILE");
+    assert_false(r.config.allow_http2);
+    drop(&r);
+    run_ok(&r, WORDS("-pdev", "--upstream-bypass", "x.test", "--timeout", "dns=1"), NO_ENV);
+    assert_true(r.config.timeout_given[TIMEOUT_DNS]);
+    assert_false(r.config.timeout_given[TIMEOUT_HEAD]);
+    drop(&r);
+}
+
+/* `why` takes the policy's options and variables, and is blind to all others. */
+static void test_why_reads_the_policy_only(void **state)
+{
+    struct run r;
+    (void)state;
+    line_set(&r.line, (const char *const[]){"why", "--host", "x", "--allow-domain", "a", NULL});
+    buf_init(&r.error, 8192);
+    assert_true(args_parse(r.line.argc, r.line.argv, &r.args, &r.error));
+    r.code = cli_proxy_parse(&r.args,
+                             ENV((char *)"NONO_PORT=bad", (char *)"NONO_LOG=bad",
+                                 (char *)"NONO_LISTEN=bad,", (char *)"NONO_PROXY_PASS=\x01",
+                                 (char *)"NONO_DENY_DOMAIN=d", (char *)"NONO_NETWORK_PROFILE=n"),
+                             &r.config, &r.warnings, &r.error);
+    assert_int_equal(r.code, 0);
+    assert_settings(&r.config.allow, "a", "--allow-domain");
+    assert_settings(&r.config.deny, "d", "NONO_DENY_DOMAIN");
+    assert_str(r.config.network_profile.value, "n");
+    drop(&r);
 }
 
 static void test_longest_password(void **state)
@@ -548,6 +602,8 @@ int main(void)
         cmocka_unit_test(test_usage_errors),
         cmocka_unit_test(test_configuration_errors),
         cmocka_unit_test(test_longest_password),
+        cmocka_unit_test(test_profile_options),
+        cmocka_unit_test(test_why_reads_the_policy_only),
         cmocka_unit_test(test_harmless_variables),
         cmocka_unit_test(test_secrets_are_wiped),
         cmocka_unit_test(test_refused_memory),

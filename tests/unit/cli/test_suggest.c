@@ -1,4 +1,5 @@
 #include "../base/unit.h"
+#include "cli/options.h"
 #include "cli/suggest.h"
 
 static void test_distance(void **state)
@@ -55,7 +56,7 @@ static void test_options(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const char *got = suggest_option(str_from(cases[i].wrong));
+        const char *got = suggest_option(str_from(cases[i].wrong), command_find(STR("proxy")));
         if (cases[i].right ? !got || strcmp(got, cases[i].right) : got != NULL)
             fail_msg("%s: %s", cases[i].wrong, got ? got : "nothing");
     }

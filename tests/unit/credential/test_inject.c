@@ -206,9 +206,49 @@ static void test_bytes_around_a_token(void **state)
     }
 }
 
+/* What goes to the log, the audit or a client. */
+static void test_texts_are_masked(void **state)
+{
+    static const char *const masked[][2] = {
+        {"/a", "/a"},
+        {"/" TOKEN, "/********************************"},
+        {"no service 'x" TOKEN TOKEN "'", "no service 'x****************************************************************'"},
+        {"/%30123456789abcdef0123456789abcde%66?" TOKEN, "/************************************?********************************"},
+        {"/" WORD "/x?k=" WORD, "/*******/x?k=*******"},
+        {"/x" WORD "/" WORD "x", "/x" WORD "/" WORD "x"},
+        {WORD, "*******"},
+        {"%", "%"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(masked); i++) {
+        char text[256];
+        struct clients open = {.auth_off = true};
+        size_t n = strlen(masked[i][0]);
+        memcpy(text, masked[i][0], n + 1);
+        inject_mask(&open, text, n);
+        assert_string_equal(text, masked[i][0]);
+        inject_mask(&clients, text, n);
+        assert_string_equal(text, masked[i][1]);
+    }
+}
+
+static void test_targets_and_host_names(void **state)
+{
+    (void)state;
+    assert_true(inject_target_leaks(&clients, STR("/x/" TOKEN)));
+    assert_true(inject_target_leaks(&clients, STR(TOKEN ".test:443")));
+    assert_true(inject_target_leaks(&clients, STR("/" WORD "/x")));
+    assert_false(inject_target_leaks(&clients, STR("http://" WORD "/x")));
+    assert_true(inject_host_leaks(&clients, STR(TOKEN ".test")));
+    assert_false(inject_host_leaks(&clients, STR(WORD)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_texts_are_masked),
+        cmocka_unit_test(test_targets_and_host_names),
         cmocka_unit_test(test_heads),
         cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_method),

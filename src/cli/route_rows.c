@@ -1,0 +1,218 @@
+#include "cli/route_rows.h"
+#include "base/encode.h"
+#include "policy/decide.h"
+
+/* ---- what is known of a route ---- */
+
+const struct service_conf *route_service(const struct config *c, struct str id)
+{
+    for (size_t i = 0; i < c->services.n; i++) {
+        if (c->services.v[i].enabled && str_eq(c->services.v[i].name, id))
+            return &c->services.v[i];
+    }
+    return NULL;
+}
+
+void route_credential_place(struct buf *out, const struct service_conf *s)
+{
+    switch (s->inject_mode) {
+    case INJECT_HEADER:
+    case INJECT_BASIC_AUTH:
+        buf_add_z(out, "header ");
+        encode_visible(out, s->inject_header);
+        break;
+    case INJECT_QUERY_PARAM:
+        buf_add_z(out, "query parameter ");
+        encode_visible(out, s->query_param_name);
+        break;
+    case INJECT_URL_PATH:
+        buf_add_z(out, "path ");
+        encode_visible(out, s->path_replacement.n ? s->path_replacement : s->path_pattern);
+        break;
+    }
+}
+
+static size_t rules_of_gates(const struct config *c, struct str origin)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->gates.n; i++) {
+        if (str_eq(c->gates.v[i].origin, origin))
+            n += c->gates.v[i].endpoints.n;
+    }
+    return n;
+}
+
+static size_t count_rules(const struct config *c, const struct policy *p,
+                          const struct route_view *v)
+{
+    const struct route *r = v->prefix.n ? policy_route_by_prefix(p, v->prefix) : NULL;
+    return r ? route_rules(r) : v->has_rules ? rules_of_gates(c, v->origin) : 0;
+}
+
+static bool has_policy(const struct config *c, const struct route_view *v)
+{
+    const struct service_conf *s = route_service(c, v->id);
+    return s && s->policy.given;
+}
+
+/* Could anybody get there? By name, port and scheme; nothing is resolved. */
+static bool reachable(const struct policy *p, const struct route_view *v)
+{
+    struct facts f = {.shape = SHAPE_CONNECT, .port = v->port, .scheme = v->scheme,
+                      .method = STR("CONNECT")};
+    struct decision d;
+    struct errctx why = {0};
+    if (hostname_parse(v->host_pattern, &f.host, &why)) /* *.suffix: many hosts */
+        return true;
+    policy_decide(p, &f, &d);
+    return d.verdict != VERDICT_REFUSE || d.refusal != ERR_HOST_DENIED;
+}
+
+/* Every demand of a route is met inside an intercepted connection, or not at all (decision K1). */
+static const char *intercept_word(void)
+{
+    return "off"; /* this version does not intercept: such hosts are refused */
+}
+
+/* ---- rows ---- */
+
+/* Several routes may share an upstream: they are one row. */
+struct row {
+    struct route_view first;    /* gives the upstream */
+    struct str credential;      /* of the first route that has one; empty: none */
+    size_t rules;
+    bool policy;
+};
+
+static bool same_upstream(const struct route_view *a, const struct route_view *b)
+{
+    return str_eq(a->upstream, b->upstream);
+}
+
+/* How rows call a credential: its reference, or its kind. */
+static struct str credential_name(const struct config *c, const struct route_view *v)
+{
+    const struct service_conf *s = route_service(c, v->id);
+    if (!v->has_credential)
+        return STR_NULL;
+    if (!s)
+        return v->id;
+    switch (s->kind) {
+    case SERVICE_KEY:
+        return s->credential_key;
+    case SERVICE_AUTH:
+        return STR("oauth2");
+    case SERVICE_AWS:
+        return STR("aws");
+    case SERVICE_SPIFFE:
+        return STR("spiffe");
+    }
+    return v->id;
+}
+
+/* False: an earlier route has opened the row of this upstream. */
+static bool make_row(const struct config *c, const struct policy *p, size_t index, bool alone,
+                     struct row *ret_row)
+{
+    struct row row = {0};
+    policy_route_view(p, index, &row.first);
+    for (size_t i = 0; i < policy_routes(p); i++) {
+        struct route_view v;
+        policy_route_view(p, i, &v);
+        if (i != index && (alone || !same_upstream(&v, &row.first)))
+            continue;
+        if (i < index)
+            return false;
+        if (!row.credential.n)
+            row.credential = credential_name(c, &v);
+        row.rules += count_rules(c, p, &v);
+        row.policy |= has_policy(c, &v);
+    }
+    *ret_row = row;
+    return true;
+}
+
+static void add_row(struct buf *out, const struct row *row)
+{
+    encode_visible(out, row->first.upstream);
+    buf_add_z(out, row->credential.n ? " | creds: " : " | creds: none");
+    if (row->credential.n) {
+        encode_visible(out, row->credential);
+        buf_add_z(out, " \xe2\x9c\x97 (not in this version)");
+    }
+    buf_printf(out, " | intercept: %s | ", intercept_word());
+    if (row->policy)
+        buf_add_z(out, "endpoint_policy: on");
+    else
+        buf_printf(out, "endpoint_rules: %zu", row->rules);
+}
+
+void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index)
+{
+    struct row row;
+    if (make_row(c, p, index, true, &row))
+        add_row(out, &row);
+}
+
+size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
+                       const char *before)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < policy_routes(p); i++) {
+        struct row row;
+        if (!make_row(c, p, i, false, &row) || !reachable(p, &row.first))
+            continue;
+        buf_add_z(out, before);
+        add_row(out, &row);
+        buf_add_c(out, '\n');
+        n++;
+    }
+    return n;
+}
+
+/* ---- JSON ---- */
+
+static void add_string(struct buf *out, const char *name, struct str value)
+{
+    buf_printf(out, "\"%s\":", name);
+    if (value.n)
+        encode_json(out, value);
+    else
+        buf_add_z(out, "null");
+}
+
+static void add_route_json(struct buf *out, const struct config *c, const struct policy *p,
+                           const struct route_view *v, struct str base)
+{
+    struct buf url;
+    buf_init(&url, 65536);
+    if (base.n && v->prefix.n) {
+        buf_add_str(&url, base);
+        buf_add_c(&url, '/');
+        encode_percent(&url, v->prefix);
+    }
+    buf_add_c(out, '{');
+    add_string(out, "prefix", v->prefix);
+    buf_add_c(out, ',');
+    add_string(out, "upstream", v->upstream);
+    buf_add_c(out, ',');
+    add_string(out, "base_url", buf_str(&url));
+    buf_printf(out, ",\"env\":{},\"credential\":\"%s\",\"intercept\":%s,\"endpoint_rules\":%zu",
+               v->has_credential ? "unavailable" : "none",
+               intercept_word()[1] == 'n' ? "true" : "false", count_rules(c, p, v));
+    if (v->has_credential)
+        buf_add_z(out, ",\"reason\":\"credentials are not in this version\"");
+    buf_add_c(out, '}');
+    buf_fini(&url);
+}
+
+void route_rows_json(struct buf *out, const struct config *c, const struct policy *p,
+                     struct str base)
+{
+    for (size_t i = 0; i < policy_routes(p); i++) {
+        struct route_view v;
+        policy_route_view(p, i, &v);
+        buf_add_z(out, i ? "," : "");
+        add_route_json(out, c, p, &v, base);
+    }
+}

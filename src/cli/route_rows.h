@@ -1,0 +1,19 @@
+/* Routes as the banner, `--output json` and `profile show` tell of them. Pure. */
+#pragma once
+#include "base/buf.h"
+#include "config/config.h"
+#include "policy/route.h"
+
+/* "UPSTREAM | CREDS | intercept: on|off | endpoint_rules: N" (or "endpoint_policy: on"). */
+void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index);
+/* One row per upstream, in the order of their first routes, each after `before`; returns how many. Upstreams that the policy does not
+ * let anybody reach are left out. */
+size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
+                       const char *before);
+/* The members of `routes` (audit.md), separated by commas. base: "http://ADDR:PORT", or empty where there is no URL. */
+void route_rows_json(struct buf *out, const struct config *c, const struct policy *p,
+                     struct str base);
+/* The service behind a route; NULL: it has none. */
+const struct service_conf *route_service(const struct config *c, struct str id);
+/* Where its secret goes: "header X-Key", "query parameter key". */
+void route_credential_place(struct buf *out, const struct service_conf *s);

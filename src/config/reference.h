@@ -1,0 +1,24 @@
+/* Credential references (`env://NAME`, `op://…`, a bare keyring account, …) and names of environment variables: syntax only. Pure. */
+#pragma once
+#include "base/err.h"
+#include "base/str.h"
+
+enum reference_scheme {
+    REFERENCE_KEYRING, /* a bare account or keyring:// */
+    REFERENCE_ENV, REFERENCE_FILE, REFERENCE_OP, REFERENCE_BW, REFERENCE_APPLE, REFERENCE_CMD,
+};
+/* ERR_INVALID with a sentence: which rule of its scheme it breaks. */
+enum err reference_parse(struct str text, enum reference_scheme *ret_scheme, struct errctx *ctx) MUST_CHECK;
+/* A variable that may be read or set: [A-Za-z0-9_]+, none that changes how programs load code or find things. */
+enum err env_name_check(struct str name, struct errctx *ctx) MUST_CHECK;
+/* Only letters, digits and `_`, at least one. */
+bool name_is_word(struct str s);
+/* RFC 9110 token, at least one character. */
+bool name_is_token(struct str s);
+/* A token that is no field of framing, routing or of the connection. */
+bool header_is_safe(struct str s);
+/* "90", "15m", "12h", "1d" (blanks around allowed) in seconds. */
+enum err duration_parse(struct str text, uint64_t *ret_seconds, struct errctx *ctx) MUST_CHECK;
+/* Where a path with `~`, `$HOME`, `$TMPDIR` or `$NAME` in front leads. ERR_INVALID with a sentence. */
+struct buf;
+enum err path_expand(struct str path, struct buf *out, struct errctx *ctx) MUST_CHECK;

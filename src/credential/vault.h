@@ -1,0 +1,23 @@
+/* A worker's side of the broker: a bounded LRU of what it was last told. In steady state a request costs no message. Loop thread only. */
+#pragma once
+#include "credential/broker.h"
+
+struct vault;
+struct vault_wait;
+struct runtime;
+
+/* post(owner, fn-carrying message) to control is loop_post(control, …). */
+struct vault *vault_new(struct loop *loop, struct loop *control, struct broker *broker) MUST_CHECK;
+void vault_free(struct vault *v); /* open questions are withdrawn */
+
+typedef void vault_fn(void *owner, enum err e, struct material *material, const char *sentence);
+/* ERR_OK: *ret_material (referenced for the caller) is valid now; when it is in the last quarter of its life (at most 60 s) a refresh was
+ * asked for by the way. ERR_AGAIN: fn is called later unless vault_cancel; rt is pinned meanwhile. ERR_CREDENTIAL_UNAVAILABLE: known to fail
+ * (kept 5 s), sentence in ctx. bad_version: the upstream refused it: wait for a newer one. */
+enum err vault_get(struct vault *v, struct runtime *rt, const struct credential *c, const struct question *q, uint64_t bad_version,
+                   vault_fn *fn, void *owner, struct vault_wait **ret_wait, struct material **ret_material, struct errctx *ctx) MUST_CHECK;
+void vault_cancel(struct vault_wait *w); /* NULL allowed */
+/* The upstream refused this version: it is not used again. */
+void vault_mark_bad(struct vault *v, const struct credential *c, const struct question *q, uint64_t version);
+/* True when the credential is known to be unusable right now (stage 5: no prompt for it). */
+bool vault_known_bad(struct vault *v, const struct credential *c, const struct question *q, struct errctx *ctx);
