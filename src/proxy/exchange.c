@@ -185,6 +185,8 @@ static void judge(struct exchange *x, enum err head_err)
         e = target_must_not_leak(x);
     if (e == ERR_OK)
         e = stage_decide(x);
+    if (e == ERR_OK && x->request->head.framing == FRAMING_LENGTH)
+        e = send_body_fits(x, x->request->head.length);
     if (e != ERR_OK) {
         exchange_refuse(x, e);
         return;
@@ -692,10 +694,8 @@ void exchange_record(struct exchange *x, enum err end)
         log_exchange(x);
     if (!w->audit)
         return;
-    buf_reset(&w->line);
-    record_format(&w->line, &x->record, auth_mechanism_name(x->record.auth_mechanism), clock_mono_ns());
-    if (buf_ok(&w->line))
-        (void)queue_add(w->audit, w->line.p, w->line.n); /* what does not fit in memory is counted there */
+    /* what does not fit in memory is counted there */
+    (void)record_emit(w->audit, &x->record, auth_mechanism_name(x->record.auth_mechanism), clock_mono_ns());
 }
 
 static void exchange_destroy(struct task *t)

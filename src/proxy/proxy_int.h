@@ -47,6 +47,8 @@ void reply_on_writable(struct exchange *x);
 
 /* --- send.c --- */
 void exchange_send(struct exchange *x);
+/* ERR_BODY_TOO_LARGE when a request body of that many bytes is over network.max_body_bytes. */
+enum err send_body_fits(struct exchange *x, uint64_t bytes) MUST_CHECK;
 size_t send_client_body(struct exchange *x, struct str bytes);
 void send_client_end(struct exchange *x, const struct fields *trailers);
 void send_on_timer(struct exchange *x);

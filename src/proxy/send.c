@@ -204,12 +204,27 @@ static void end_request(struct exchange *x, const struct fields *trailers)
     request_is_out(x);
 }
 
+enum err send_body_fits(struct exchange *x, uint64_t bytes)
+{
+    uint64_t max = x->runtime->config.max_body_bytes;
+
+    if (!max || bytes <= max)
+        return ERR_OK;
+    return err_set(&x->request->err, ERR_BODY_TOO_LARGE, "the request body is larger than the %llu bytes of network.max_body_bytes",
+                   (unsigned long long)max);
+}
+
 size_t send_client_body(struct exchange *x, struct str bytes)
 {
     size_t taken = 0;
 
     if (!x->up || x->up_dead || !push_replay(x))
         return 0;
+    if (send_body_fits(x, x->client->bytes_in + bytes.n) != ERR_OK) {
+        x->reply_close = true; /* the upload is cut where it exceeds */
+        exchange_refuse(x, ERR_BODY_TOO_LARGE);
+        return 0;
+    }
     x->up->leg->out_last = x->client->in_last;
     if (leg_body(x->up->leg, bytes, &taken) != ERR_OK) {
         x->up_dead = true;

@@ -91,7 +91,6 @@ enum err worker_new(struct shared *shared, unsigned index, struct loop *loop, st
     list_init(&w->waiting);
     timer_init(&w->held, on_held);
     timer_init(&w->purge, on_purge);
-    buf_init(&w->line, 65536);
     e = make_parts(w) ? use_trust(w, runtime->trust) : ERR_NOMEM;
     if (e != ERR_OK) {
         worker_free(w);
@@ -131,7 +130,6 @@ void worker_free(struct worker *w)
     mem_free(w->fields);
     mem_free(w->scratch);
     mem_free(w->judge_scratch);
-    buf_fini(&w->line);
     runtime_unref(w->runtime);
     mem_free(w);
 }

@@ -59,7 +59,6 @@ struct worker {
     struct field *fields;        /* LIMIT_HEAD_FIELDS entries, valid within one event */
     char *scratch;               /* WORKER_SCRATCH bytes, valid within one call */
     char *judge_scratch;         /* WORKER_JUDGE_SCRATCH bytes, valid within policy_decide */
-    struct buf line;             /* audit line, valid within one call */
     struct list session_list;
     struct list waiting;         /* sessions that hold back a head while audit is behind */
     struct timer held;           /* looks at `waiting` again */

@@ -1,0 +1,127 @@
+"""Profiles as the running gateway lives them: body limits, time limits, reload."""
+import json
+import signal
+import threading
+import time
+
+import pytest
+from gateway import Gateway, Origin, connect_head, get, until
+
+
+def write(path, network, **top):
+    path.write_text(json.dumps({"meta": {"name": "t"}, "network": network, **top}))
+    return str(path)
+
+
+def test_C7_and_case_42_a_body_over_the_limit_is_413_and_nothing_is_forwarded(tmp_path, origin):
+    p = write(tmp_path / "p.json", {"max_body_bytes": 10})
+    with Gateway("-p", p, auth=False) as g:
+        with g.connect() as c:
+            c.send(get(f"http://{origin.netloc}/", "POST", "Content-Length: 11\r\n", "x" * 11))
+            assert c.response().status == 413
+            c.send(get(f"http://{origin.netloc}/ok", "POST", "Content-Length: 10\r\n", "x" * 10))
+            assert c.response().status == 200
+        assert [r["target"] for r in origin.seen] == ["/ok"]
+        assert g.records(2)[0]["status"] == 413
+
+
+def test_C7_and_case_42_a_chunked_body_is_cut_where_it_exceeds(tmp_path, origin):
+    p = write(tmp_path / "p.json", {"max_body_bytes": 10})
+    with Gateway("-p", p, auth=False) as g, g.connect() as c:
+        c.send(get(f"http://{origin.netloc}/", "POST", "Transfer-Encoding: chunked\r\n", "8\r\n12345678\r\n"))
+        time.sleep(0.1)
+        c.send("8\r\n12345678\r\n0\r\n\r\n")
+        assert c.response().status == 413 and c.closed()
+        assert not origin.seen
+
+
+def test_O10_time_limits_of_the_profile_hold_and_flags_beat_them(tmp_path):
+    silent = Origin(lambda conn, o: time.sleep(5))
+    p = write(tmp_path / "p.json", {"timeouts": {"response": 1}})
+    with silent:
+        with Gateway("-p", p, auth=False) as g, g.connect() as c:
+            t = time.monotonic()
+            c.send(get(f"http://{silent.netloc}/"))
+            assert c.response().status == 504 and time.monotonic() - t < 3
+        with Gateway("-p", p, "--timeout", "response=60", auth=False) as g, g.connect(1.6) as c:
+            c.send(get(f"http://{silent.netloc}/"))
+            with pytest.raises(TimeoutError):
+                c.response()
+
+
+@pytest.mark.threads
+def test_O1_reload_closes_tunnels_that_the_new_policy_denies_and_keeps_the_others(tmp_path, origin):
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["origin.test", "api.test"]})
+    with Gateway("-p", p, "--workers", "2", auth=False) as g:
+        keep, cut = g.connect(), g.connect()
+        for c, name in ((keep, "origin.test"), (cut, "api.test")):
+            c.send(connect_head(f"{name}:{origin.port}"))
+            assert c.response("CONNECT").status == 200
+        write(path, {"allow_domain": ["origin.test"]})
+        g.proc.send_signal(signal.SIGHUP)
+        assert cut.closed()
+        keep.send("GET /still HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert keep.response().status == 200
+        record = [r for r in g.records(1) if r["target"] == "api.test"][0]
+        assert record["outcome"] == "refused" and "policy changed" in record["reason"]
+        with g.connect() as c:
+            c.send(connect_head(f"api.test:{origin.port}"))
+            assert c.response("CONNECT").status == 403
+        keep.close()
+
+
+def test_O1_reload_closes_a_tunnel_to_a_host_that_now_has_rules(tmp_path, origin):
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["origin.test"]})
+    with Gateway("-p", p, auth=False) as g, g.connect() as c:
+        c.send(connect_head(f"origin.test:{origin.port}"))
+        assert c.response("CONNECT").status == 200
+        write(path, {"allow_domain": [{"domain": f"origin.test:{origin.port}", "endpoints": [{"method": "GET", "path": "/a"}]}]})
+        g.proc.send_signal(signal.SIGHUP)
+        assert c.closed()
+
+
+def test_O1_a_broken_profile_leaves_the_old_one_serving_and_says_why(tmp_path, origin):
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["origin.test"]})
+    with Gateway("-p", p, auth=False) as g:
+        path.write_text('{"network": {"allow_domian": []}}')
+        g.proc.send_signal(signal.SIGHUP)
+        assert until(lambda: "allow_domian" in g.stderr and "p.json:1:" in g.stderr), g.stderr
+        assert g.records(1, kind="lifecycle")[-1]["event"] == "reload_failed"
+        with g.connect() as c:
+            c.send(get(f"http://origin.test:{origin.port}/"))
+            assert c.response().status == 200
+        with g.connect() as c:
+            c.send(get(f"http://api.test:{origin.port}/"))
+            assert c.response().status == 403
+
+
+def test_O1_a_hundred_reloads_under_load_lose_no_request(tmp_path, origin):
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["origin.test"]})
+    with Gateway("-p", p, "--workers", "2", auth=False, audit=False) as g:
+        counts, lost = [0] * 8, []
+        stop = threading.Event()
+
+        def client(i):
+            with g.connect() as c:
+                while not stop.is_set() or counts[i] < 1250:
+                    c.send(get(f"http://origin.test:{origin.port}/{i}"))
+                    a = c.response()
+                    if a.status != 200:
+                        lost.append(a)
+                        return
+                    counts[i] += 1
+        threads = [threading.Thread(target=client, args=(i,)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for i in range(100):
+            write(path, {"allow_domain": ["origin.test", f"n{i}.test"]})
+            g.proc.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+        stop.set()
+        for t in threads:
+            t.join(60)
+        assert not lost and sum(counts) >= 10000, (lost[:3], counts)
