@@ -71,10 +71,13 @@ static bool guards_loopback(const struct banner_facts *f)
 {
     for (size_t i = 0; f->rules && i < policy_routes(f->rules); i++) {
         struct route_view v;
-        struct address a;
+        struct hostname host;
+        struct errctx why = {0};
         policy_route_view(f->rules, i, &v);
-        if (address_parse(v.host_pattern, &a) ? address_kind(&a) == ADDRESS_LOOPBACK
-                                              : str_eq(v.host_pattern, STR("localhost")))
+        if (hostname_parse(v.host_pattern, &host, &why))
+            continue; /* *.suffix */
+        if (host.is_address ? address_kind(&host.address) == ADDRESS_LOOPBACK
+                            : hostname_is_localhost(&host))
             return true;
     }
     return false;

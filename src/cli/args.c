@@ -40,7 +40,8 @@ static bool add(struct scan *s, const struct option_row *row, struct str spellin
     return true;
 }
 
-/* May this option stand here? Only global ones before the subcommand; behind it those of its own. */
+/* May this option stand here? Only global ones before the subcommand; behind it those of its own.
+ */
 static bool placed(struct scan *s, const struct option_row *row, struct str spelling)
 {
     const struct command *c = s->out->command;

@@ -25,6 +25,14 @@ static void add_listeners(struct buf *out, const struct banner_facts *f, const s
     }
 }
 
+static bool only_sockets(const struct banner_facts *f)
+{
+    bool only = f->n > 0;
+    for (size_t i = 0; i < f->n; i++)
+        only &= f->listeners[i].is_unix;
+    return only;
+}
+
 static void add_url(struct buf *out, const struct banner_facts *f, const struct style *s)
 {
     buf_printf(out, "  proxy URL: %s", f->token ? s->cyan : "");
@@ -77,21 +85,32 @@ static void add_counts(struct buf *out, const struct config *c)
     buf_add_z(out, ")\n");
 }
 
-static void add_policy(struct buf *out, const struct config *c, const struct banner_facts *f)
+/* Everything but what the deny list takes away. */
+static void add_open(struct buf *out, const struct config *c)
 {
     const struct setting *opener = star(c);
+    buf_add_z(out, "every host is allowed");
+    if (c->deny.n)
+        buf_printf(out, " except %zu deny %s", c->deny.n, c->deny.n == 1 ? "entry" : "entries");
+    if (opener)
+        buf_printf(out, " ('*' in %.*s)", STR_ARG(opener->origin));
+    else if (c->allow.n == 0 && c->profile.value.p)
+        buf_add_z(out, " (neither the profile nor --allow-domain lists any)");
+    else if (c->allow.n == 0)
+        buf_add_z(out, " (no --allow-domain given)");
+    buf_add_c(out, '\n');
+}
+
+static void add_policy(struct buf *out, const struct config *c, const struct banner_facts *f)
+{
     buf_add_z(out, "  policy: ");
     if (f->policy == POLICY_ALLOWLIST)
         add_counts(out, c);
     else if (f->policy == POLICY_DENY_ALL)
         buf_add_z(out, c->block ? "every host is denied (network.block, and nothing is allowed)\n"
                                 : "every host is denied\n");
-    else if (c->allow.n == 0)
-        buf_add_z(out, "every host is allowed (no --allow-domain given)\n");
-    else if (opener)
-        buf_printf(out, "every host is allowed ('*' in %.*s)\n", STR_ARG(opener->origin));
     else
-        buf_add_z(out, "every host is allowed\n");
+        add_open(out, c);
 }
 
 static void add_routes(struct buf *out, const struct banner_facts *f, const struct style *s)
@@ -129,8 +148,8 @@ void banner_text(struct buf *out, const struct config *c, const struct banner_fa
     buf_add_c(out, '\n');
     add_listeners(out, f, s);
     if (!f->token)
-        buf_printf(out, "  %sauth disabled (--no-auth): any local process can use this proxy%s\n",
-                   s->yellow, s->end);
+        buf_printf(out, "  %sauth disabled (--no-auth): %s can use this proxy%s\n", s->yellow,
+                   only_sockets(f) ? "whoever may open the socket" : "any local process", s->end);
     add_url(out, f, s);
     if (f->token) {
         buf_printf(out, "  token:     %s", s->dim);

@@ -85,10 +85,10 @@ static int print(const struct args *a, struct buf *out)
 typedef int command_fn(const struct args *a, char **envp);
 
 static command_fn *const doers[COMMAND_COUNT_] = {
-    [COMMAND_PROXY] = serve_proxy,       [COMMAND_WHY] = why_command,
+    [COMMAND_PROXY] = serve_proxy,         [COMMAND_WHY] = why_command,
     [COMMAND_VALIDATE] = profile_validate, [COMMAND_SHOW] = profile_show,
-    [COMMAND_LIST] = profile_list,       [COMMAND_INIT] = profile_init,
-    [COMMAND_SCHEMA] = profile_schema,   [COMMAND_DIFF] = profile_diff,
+    [COMMAND_LIST] = profile_list,         [COMMAND_INIT] = profile_init,
+    [COMMAND_SCHEMA] = profile_schema,     [COMMAND_DIFF] = profile_diff,
     [COMMAND_TEST] = profile_test,
 };
 

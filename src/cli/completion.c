@@ -1,4 +1,5 @@
 #include "cli/help.h"
+#include "config/builtin.h"
 
 /* NULL: those that may stand before a command. */
 static void each_option(struct buf *out, const struct command *c)
@@ -46,10 +47,27 @@ static bool takes_files(const struct command *c)
            c->id == COMMAND_TEST;
 }
 
-/* The fixed words of an option's value, or NULL. */
-static const char *choices(const struct option_row *row)
+/* The fixed words of an option's value between two texts. False, and nothing, when it has none. */
+static bool add_choices(struct buf *out, const struct option_row *row, const char *before,
+                        const char *after)
 {
-    return row->id == OPTION_OUTPUT || row->id == OPTION_LOG_FORMAT ? "text json" : NULL;
+    bool networks = row->id == OPTION_NETWORK_PROFILE;
+    if (!networks && row->id != OPTION_OUTPUT && row->id != OPTION_LOG_FORMAT)
+        return false;
+    buf_add_z(out, before);
+    for (size_t i = 0; networks && builtin_network_at(i); i++)
+        buf_printf(out, "%s%s", i ? " " : "", builtin_network_at(i)->name);
+    buf_add_z(out, networks ? "" : "text json");
+    buf_add_z(out, after);
+    return true;
+}
+
+/* Shell text that prints the names of profiles, nothing when there is no such program. */
+#define PROFILE_NAMES "nono profile list 2>/dev/null | cut -d\" \" -f1"
+
+static bool names_profile(const struct option_row *row)
+{
+    return row->id == OPTION_PROFILE || row->id == OPTION_EXTENDS;
 }
 
 static void bash_case(struct buf *out, const struct command *c)
@@ -85,34 +103,43 @@ static void bash(struct buf *out)
         const struct option_row *row = option_row((enum option_id)id);
         if (!row->value)
             continue;
-        buf_printf(out, "    --%s) ", row->name);
-        if (choices(row))
-            buf_printf(out, "COMPREPLY=($(compgen -W '%s' -- \"$cur\"))", choices(row));
-        else
+        buf_printf(out, "    --%s%s%s) ", row->name, row->short_name ? "|" : "",
+                   row->short_name ? row->short_name : "");
+        if (names_profile(row))
+            buf_add_z(out, "COMPREPLY=($(compgen -f -W \"$(" PROFILE_NAMES ")\" -- \"$cur\"))");
+        else if (!add_choices(out, row, "COMPREPLY=($(compgen -W '", "' -- \"$cur\"))"))
             buf_add_z(out, row->flags & OPT_PATH ? "COMPREPLY=($(compgen -f -- \"$cur\"))"
                                                  : "COMPREPLY=()");
         buf_add_z(out, "; return ;;\n");
     }
-    buf_add_z(out, "    esac\n"
-                   "    local command= w i\n"
-                   "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                   "        w=${COMP_WORDS[i]}\n"
-                   "        if [[ -z $command && $w != -* ]]; then command=$w\n"
-                   "        elif [[ $command == profile && $w != -* ]]; then command=\"profile $w\"\n"
-                   "        fi\n"
-                   "    done\n"
-                   "    case $command in\n");
+    buf_add_z(out,
+              "    esac\n"
+              "    local command= w i\n"
+              "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+              "        w=${COMP_WORDS[i]}\n"
+              "        if [[ -z $command && $w != -* ]]; then command=$w\n"
+              "        elif [[ $command == profile && $w != -* ]]; then command=\"profile $w\"\n"
+              "        fi\n"
+              "    done\n"
+              "    case $command in\n");
     bash_words(out);
     buf_add_z(out, "    esac\n}\ncomplete -F _nono nono\n");
 }
 
-/* Text inside single quotes for zsh's _arguments and fish: quotes, brackets and colons would mean
- * something. */
-static void add_description(struct buf *out, const char *text)
+/* The first sentence of a text inside single quotes. zsh's _arguments gives brackets and colons a
+ * meaning; a backslash takes it away. In fish only the quote and the backslash mean something. */
+static void add_description(struct buf *out, const char *text, bool for_zsh)
 {
-    for (; *text; text++) {
-        if (*text != '\'' && *text != '[' && *text != ']' && *text != '\\')
-            buf_add_c(out, *text == ':' ? ';' : *text);
+    const char *end = strstr(text, ". ");
+    for (; *text && text != end; text++) {
+        if (*text == '\'')
+            buf_add_z(out, for_zsh ? "'\\''" : "\\'");
+        else if (*text == '\\')
+            buf_add_z(out, "\\\\");
+        else if (for_zsh && strchr("[]:", *text))
+            buf_printf(out, "\\%c", *text);
+        else
+            buf_add_c(out, *text);
     }
 }
 
@@ -121,14 +148,17 @@ static void zsh_option(struct buf *out, const struct option_row *row, const char
     bool repeats = row->flags & (OPT_MULTI | OPT_COUNT);
     buf_printf(out, "    '%s%s%s[", repeats ? "*" : "", name,
                row->value && name[1] == '-' ? "=" : "");
-    add_description(out, row->help);
+    add_description(out, row->help, true);
     buf_add_c(out, ']');
-    if (row->value)
-        buf_printf(out, ":%s:%s%s%s", row->value, choices(row) ? "(" : "",
-                   choices(row)            ? choices(row)
-                   : row->flags & OPT_PATH ? "_files"
-                                           : " ",
-                   choices(row) ? ")" : "");
+    if (row->value) {
+        buf_add_c(out, ':');
+        add_description(out, row->value, true);
+        buf_add_c(out, ':');
+        if (names_profile(row))
+            buf_add_z(out, "{_files; compadd -- $(" PROFILE_NAMES ")}");
+        else if (!add_choices(out, row, "(", ")"))
+            buf_add_z(out, row->flags & OPT_PATH ? "_files" : " ");
+    }
     buf_add_z(out, "' \\\n");
 }
 
@@ -150,9 +180,9 @@ static void zsh_options(struct buf *out, const struct command *c)
         buf_fini(&name);
     }
     buf_printf(out, "    '*:argument:%s' ;;\n",
-               takes_files(c)                 ? "_files"
+               takes_files(c)                ? "_files"
                : c->id == COMMAND_COMPLETION ? "(bash zsh fish)"
-                                              : " ");
+                                             : " ");
 }
 
 static void zsh(struct buf *out)
@@ -180,7 +210,7 @@ static void fish_command(struct buf *out, const struct command *c)
     else
         buf_printf(out, "complete -c nono -n '__fish_seen_subcommand_from %.*s' -a %s -d '",
                    STR_ARG(first), c->name + first.n + 1);
-    add_description(out, c->help);
+    add_description(out, c->help, false);
     buf_add_z(out, "'\n");
     if (takes_files(c))
         buf_printf(out, "complete -c nono -n '__fish_seen_subcommand_from %s' -F\n",
@@ -204,10 +234,11 @@ static void fish_option(struct buf *out, const struct option_row *row)
         buf_printf(out, " -s %s", row->short_name + 1);
     if (row->value)
         buf_add_z(out, row->flags & OPT_PATH ? " -r -F" : " -x");
-    if (choices(row))
-        buf_printf(out, " -a '%s'", choices(row));
+    if (names_profile(row))
+        buf_add_z(out, " -a '(" PROFILE_NAMES ")'");
+    (void)add_choices(out, row, " -a '", "'");
     buf_add_z(out, " -d '");
-    add_description(out, row->help);
+    add_description(out, row->help, false);
     buf_add_z(out, "'\n");
 }
 
@@ -215,7 +246,7 @@ static void fish(struct buf *out)
 {
     buf_add_z(out, "# fish completion for nono\ncomplete -c nono -f\n"
                    "complete -c nono -n __fish_use_subcommand -a profile -d '");
-    add_description(out, command_group_help(STR("profile")));
+    add_description(out, command_group_help(STR("profile")), false);
     buf_add_z(out, "'\n");
     for (size_t i = 0; command_at(i); i++) {
         if (!command_at(i)->hidden)

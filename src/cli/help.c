@@ -124,7 +124,8 @@ void help_command(struct buf *out, const struct command *command)
     if (variables)
         buf_add_z(
             out,
-            "\nAn option on the command line hides its environment variable. Variables take comma-\n"
+            "\nAn option on the command line hides its environment variable. Variables take "
+            "comma-\n"
             "separated lists where the option may be repeated; an empty one counts as unset.\n");
 }
 

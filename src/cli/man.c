@@ -3,7 +3,7 @@
 enum { SMALL_BUF = 1024 };
 
 /* Text of a paragraph: backslashes and leading dots mean something to troff, and a plain '-' is a
- * hyphen. */
+ * hyphen. A long comma list may break after its commas. */
 static void add_text(struct buf *out, struct str text)
 {
     for (size_t i = 0; i < text.n; i++) {
@@ -16,6 +16,8 @@ static void add_text(struct buf *out, struct str text)
             buf_add_z(out, "\\-");
         else
             buf_add_c(out, text.p[i]);
+        if (text.p[i] == ',' && i + 1 < text.n && text.p[i + 1] != ' ' && text.p[i + 1] != '\n')
+            buf_add_z(out, "\\:");
     }
 }
 
@@ -169,9 +171,13 @@ void help_man(struct buf *out)
     add_environment(out);
     buf_add_z(
         out,
+        ".SH FILES\n"
+        ".TP\n.I $XDG_CONFIG_HOME/nono/profiles/NAME.jsonc\nProfiles of the user; "
+        "~/.config where XDG_CONFIG_HOME is unset. NAME.json too.\n"
         ".SH SIGNALS\n"
         "SIGINT and SIGTERM end the gateway after the drain timeout, a second one at once.\n"
-        "SIGHUP reads the configuration and the audit files anew.\n"
+        "SIGHUP reads profiles, secrets and certificates anew, all or nothing, and opens log and\n"
+        "audit files again.\n"
         ".SH EXIT STATUS\n"
         "0 after an orderly end, 1 for a configuration or start error, 2 for a usage error.\n"
         "The other commands say theirs.\n"

@@ -64,12 +64,9 @@ const struct option_row *option_find_short(char c)
 const char *option_group_title(enum option_group g)
 {
     static const char *const titles[GROUP_COUNT_] = {
-        [GROUP_QUESTION] = "The question",
-        [GROUP_ANSWER] = "The answer",
-        [GROUP_CLIENTS] = "Clients",
-        [GROUP_POLICY] = "Where they may go",
-        [GROUP_RUN] = "Running",
-        [GROUP_OUTPUT] = "Output",
+        [GROUP_QUESTION] = "The question", [GROUP_ANSWER] = "The answer",
+        [GROUP_CLIENTS] = "Clients",       [GROUP_POLICY] = "Where they may go",
+        [GROUP_RUN] = "Running",           [GROUP_OUTPUT] = "Output",
     };
     return titles[g];
 }

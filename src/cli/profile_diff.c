@@ -191,9 +191,9 @@ int profile_diff(const struct args *args, char **envp)
     }
     if (ok)
         compare(&d, NULL, l[0].resolve.tree, l[1].resolve.tree);
-    cli_print(STDOUT_FILENO, &out);
+    int code = profile_answer(&out, !ok ? EXIT_WRONG : d.n ? EXIT_DIFFERENT : 0);
     for (size_t i = 0; i < 2; i++)
         loaded_fini(&l[i]);
     buf_fini(&out);
-    return !ok ? EXIT_WRONG : d.n ? EXIT_DIFFERENT : 0;
+    return code;
 }

@@ -4,6 +4,7 @@
 #include "cli/profile_command.h"
 #include "cli/profile_load.h"
 #include "cli/profile_starter.h"
+#include "config/builtin.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -110,6 +111,10 @@ int profile_init(const struct args *args, char **envp)
     if (!is_name(name))
         return failed("no name of a profile:", name,
                       "names are letters, digits and - (not first or last)");
+    if (builtin_profile_find(name))
+        return failed("", name,
+                      "a built-in profile has that name and would be hidden; choose another, and "
+                      "write \"extends\" into it to build on that one");
     profile_env_from_process(&env);
     buf_init(&path, PATH_BYTES);
     int code = profile_directory(&env, &path) ? create(&path, name) : EXIT_WRONG;
@@ -135,9 +140,9 @@ int profile_list(const struct args *args, char **envp)
     profile_env_from_process(&env);
     buf_init(&out, PRINT_MAX_BYTES);
     profile_each(&env, add_name, &out);
-    cli_print(STDOUT_FILENO, &out);
+    int code = profile_answer(&out, 0);
     buf_fini(&out);
-    return 0;
+    return code;
 }
 
 /* ---- schema ---- */
@@ -150,7 +155,7 @@ int profile_schema(const struct args *args, char **envp)
     schema_write(&out);
     if (buf_ok(&out) && out.n && out.p[out.n - 1] != '\n')
         buf_add_c(&out, '\n');
-    cli_print(STDOUT_FILENO, &out);
+    int code = profile_answer(&out, 0);
     buf_fini(&out);
-    return 0;
+    return code;
 }

@@ -14,6 +14,14 @@ void profile_say(struct str text)
     buf_fini(&line);
 }
 
+int profile_answer(const struct buf *out, int code)
+{
+    if (cli_answer(out))
+        return code;
+    profile_say(STR("standard output cannot be written"));
+    return code ? code : 1;
+}
+
 bool loaded_flags(struct str name_or_path, struct config *ret_flags)
 {
     config_init(ret_flags);
@@ -48,6 +56,13 @@ void loaded_report(const struct loaded *l)
         buf_add_z(&text, "nono: out of memory\n");
     cli_print(STDERR_FILENO, &text);
     buf_fini(&text);
+}
+
+struct runtime *loaded_quietly(const struct config *flags)
+{
+    struct runtime *r = NULL;
+    struct errctx why = {0};
+    return runtime_new(flags, NULL, 1, &r, &why) ? NULL : r;
 }
 
 struct runtime *loaded_runtime(const struct config *flags)

@@ -41,11 +41,11 @@ static void add_rules_of(struct buf *out, const struct route *r, const struct ro
     buf_printf(out, "  %s everything else\n", endpoint_action_name(route_default(r)));
 }
 
-static void add_rules_of_gates(struct buf *out, const struct config *c, struct str id)
+static void add_rules_of_gates(struct buf *out, const struct config *c, const struct route_view *v)
 {
     for (size_t i = 0; i < c->gates.n; i++) {
         const struct gate_conf *g = &c->gates.v[i];
-        if (!str_ends(id, g->domain) || id.n != g->domain.n + strlen("_ep_"))
+        if (!route_has_gate(v, g))
             continue;
         for (size_t k = 0; k < g->endpoints.n; k++) {
             buf_add_z(out, "  allow ");
@@ -69,7 +69,7 @@ static void add_route(struct buf *out, const struct config *c, const struct poli
     if (v.has_rules && r)
         add_rules_of(out, r, &v);
     else if (v.has_rules)
-        add_rules_of_gates(out, c, v.id);
+        add_rules_of_gates(out, c, &v);
 }
 
 /* What the gateway makes of it: the same structures that it runs with. */
@@ -146,7 +146,7 @@ int profile_show(const struct args *args, char **envp)
     loaded_fini(&l);
     if (ok && !json && args_first(args, OPTION_RESOLVED))
         ok = show_running(name, &out);
-    cli_print(STDOUT_FILENO, &out);
+    int code = profile_answer(&out, ok ? 0 : EXIT_WRONG);
     buf_fini(&out);
-    return ok ? 0 : EXIT_WRONG;
+    return code;
 }

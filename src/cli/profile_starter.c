@@ -1,13 +1,12 @@
 #include "cli/profile_starter.h"
 
-static const char before[] =
-    "// A profile of nono. Comments and trailing commas are fine.\n"
-    "//   nono proxy --profile NAME            run the gateway with it\n"
-    "//   nono profile validate NAME           find mistakes\n"
-    "//   nono profile show --resolved NAME    see what it comes to\n"
-    "//   nono why --profile NAME --url URL    ask about one request\n"
-    "{\n"
-    "  \"meta\": { \"name\": \"";
+static const char before[] = "// A profile of nono. Comments and trailing commas are fine.\n"
+                             "//   nono proxy --profile NAME            run the gateway with it\n"
+                             "//   nono profile validate NAME           find mistakes\n"
+                             "//   nono profile show --resolved NAME    see what it comes to\n"
+                             "//   nono why --profile NAME --url URL    ask about one request\n"
+                             "{\n"
+                             "  \"meta\": { \"name\": \"";
 
 static const char after[] =
     "\", \"description\": \"\" },\n"
@@ -17,7 +16,8 @@ static const char after[] =
     "\n"
     "  \"network\": {\n"
     "    // Hosts that may be reached. Once one is listed, all others are denied.\n"
-    "    // Forms: name, *.name (anything below it), address, CIDR block; each with a port or without.\n"
+    "    // Forms: name, *.name (anything below it), address, CIDR block; each with a port or "
+    "without.\n"
     "    \"allow_domain\": [\n"
     "      \"example.com\",\n"
     "      // \"*.example.com:443\",\n"
@@ -29,7 +29,8 @@ static const char after[] =
     "      // ] },\n"
     "    ],\n"
     "\n"
-    "    // Hosts that may not be reached whatever else is said. \"private\" and \"loopback\" are groups of\n"
+    "    // Hosts that may not be reached whatever else is said. \"private\" and \"loopback\" are "
+    "groups of\n"
     "    // addresses.\n"
     "    \"deny_domain\": [\n"
     "      // \"ads.example.com\",\n"

@@ -1,4 +1,5 @@
-/* `nono profile test`: expectations written beside a profile, judged by the functions that judge requests. */
+/* `nono profile test`: expectations written beside a profile, judged by the functions that judge
+ * requests. */
 #include "base/encode.h"
 #include "cli/cli_int.h"
 #include "cli/profile_command.h"
@@ -92,7 +93,7 @@ static bool set_profile(struct tests *t, struct config *c, const struct json *v)
 }
 
 static const char *const member_names[] = {
-    "profile", "extends", "network_profile", "allow_domain",
+    "profile",     "extends",        "network_profile", "allow_domain",
     "deny_domain", "upstream_proxy", "upstream_bypass", "expect",
 };
 
@@ -163,8 +164,8 @@ static bool holds(const struct expectation *e, const struct answer *a)
            (!e->reason.p || memmem(reason.p, reason.n, e->reason.p, e->reason.n));
 }
 
-static void check_request(struct tests *t, const struct policy *policy,
-                          const struct expectation *e, const struct json *request)
+static void check_request(struct tests *t, const struct policy *policy, const struct expectation *e,
+                          const struct json *request)
 {
     struct question q;
     struct answer a;
@@ -204,15 +205,16 @@ static bool read_expectation(struct tests *t, const struct json *v, struct expec
         bool rule = str_eq(m->key, STR("rule")), reason = str_eq(m->key, STR("reason"));
         if (allow || intercept || str_eq(m->key, STR("deny"))) {
             if (e.requests)
-                wrong(t, &m->key_at, "one of allow, deny and intercept, not also \"", m->key,
-                      "\"");
+                wrong(t, &m->key_at, "one of allow, deny and intercept, not also \"", m->key, "\"");
             e.requests = m->value;
             e.verdict = allow ? VERDICT_ALLOW : intercept ? VERDICT_INTERCEPT : VERDICT_REFUSE;
         } else if ((rule || reason) && m->value->kind == JSON_STRING) {
             *(rule ? &e.rule : &e.reason) = m->value->text;
         } else {
-            wrong(t, &m->key_at, "an expectation has allow, deny or intercept, and rule or reason (strings); not \"",
-                  m->key, "\"");
+            wrong(
+                t, &m->key_at,
+                "an expectation has allow, deny or intercept, and rule or reason (strings); not \"",
+                m->key, "\"");
         }
     }
     if (!e.requests)
@@ -302,7 +304,8 @@ int profile_test(const struct args *args, char **envp)
     for (size_t i = 0; i < args->n_words; i++)
         run_file(&t, args->words[i]);
     buf_printf(&t.out, "%zu passed, %zu failed\n", t.passed, t.failed + t.wrong);
-    cli_print(STDOUT_FILENO, &t.out);
+    bool failed = t.failed || t.wrong || t.passed == 0;
+    int code = profile_answer(&t.out, failed ? EXIT_FAILED : 0);
     buf_fini(&t.out);
-    return t.failed || t.wrong || t.passed == 0 ? EXIT_FAILED : 0;
+    return code;
 }

@@ -296,6 +296,9 @@ static bool use_log_format(struct parse *p, const struct setting *s)
 
 static bool use_env_file(struct parse *p, const struct setting *s)
 {
+    if (str_eq(s->value, STR("-")))
+        return bad_value(p, s, "must be a file (./- for one of that name); --output json prints "
+                               "the variables");
     return setting_set(&p->config->env_file, s->value, s->origin) || out_of_memory(p);
 }
 
@@ -390,6 +393,8 @@ static bool warn_renamed(struct parse *p, const char *dashes, const char *old, c
     struct buf text;
     buf_init(&text, 256);
     buf_printf(&text, "%s%s is an old name; use %s%s", dashes, old, dashes, now);
+    if (str_eq(str_from(now), STR("credential")) || str_eq(str_from(now), STR("NONO_CREDENTIAL")))
+        buf_add_z(&text, " (it goes with version 1.0.0)");
     bool ok = buf_ok(&text) && settings_add(p->warnings, buf_str(&text), STR("command line"));
     buf_fini(&text);
     return ok || out_of_memory(p);
@@ -434,6 +439,16 @@ static bool use_network_profile(struct parse *p, const struct setting *s)
     return setting_set(&p->config->network_profile, s->value, s->origin) || out_of_memory(p);
 }
 
+static bool use_credential(struct parse *p, const struct setting *s)
+{
+    return settings_add(&p->config->credentials, s->value, s->origin) || out_of_memory(p);
+}
+
+static bool use_allow_endpoint(struct parse *p, const struct setting *s)
+{
+    return settings_add(&p->config->endpoints, s->value, s->origin) || out_of_memory(p);
+}
+
 static bool profile_is_named(struct parse *p)
 {
     const struct config *c = p->config;
@@ -457,6 +472,8 @@ static bool use_all(struct parse *p)
         {OPTION_PROFILE, use_profile},
         {OPTION_EXTENDS, use_extends},
         {OPTION_NETWORK_PROFILE, use_network_profile},
+        {OPTION_CREDENTIAL, use_credential},
+        {OPTION_ALLOW_ENDPOINT, use_allow_endpoint},
         {OPTION_ALLOW_DOMAIN, use_allow},
         {OPTION_DENY_DOMAIN, use_deny},
         {OPTION_UPSTREAM_PROXY, use_upstream_proxy},

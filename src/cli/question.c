@@ -141,13 +141,12 @@ static void allowed_sentence(struct answer *a)
         (void)snprintf(a->reason, sizeof(a->reason), "an entry of the allowlist covers it");
 }
 
-/* Interception does not exist in this version: the gateway refuses what would need it (503). */
+/* Interception does not exist in this version: the gateway refuses what would need it (503), with
+ * this sentence. */
 static void intercept_sentence(struct answer *a)
 {
-    (void)snprintf(a->reason, sizeof(a->reason),
-                   "%s%s needs interception, which is not available in this version",
-                   a->decision.reason[0] ? a->decision.reason : a->decision.host.text,
-                   a->decision.reason[0] ? "; it" : "");
+    (void)snprintf(a->reason, sizeof(a->reason), "%s, which is not available in this version",
+                   a->decision.reason);
 }
 
 void answer_refresh(struct answer *a)
@@ -177,8 +176,11 @@ static enum scheme scheme_of_route(const struct policy *p, const struct facts *f
 {
     for (size_t i = 0; i < policy_routes(p); i++) {
         struct route_view v;
+        struct hostname host;
+        struct errctx why = {0};
         policy_route_view(p, i, &v);
-        if (v.port == f->port && str_eq(v.host_pattern, hostname_str(&f->host)))
+        if (v.port == f->port && hostname_parse(v.host_pattern, &host, &why) == ERR_OK &&
+            hostname_eq(&host, &f->host))
             return v.scheme;
     }
     return f->scheme;

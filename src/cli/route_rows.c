@@ -1,6 +1,10 @@
 #include "cli/route_rows.h"
 #include "base/encode.h"
+#include "config/host_url.h"
 #include "policy/decide.h"
+
+#define TICK "\xe2\x9c\x93"
+#define CROSS "\xe2\x9c\x97"
 
 /* ---- what is known of a route ---- */
 
@@ -32,11 +36,30 @@ void route_credential_place(struct buf *out, const struct service_conf *s)
     }
 }
 
-static size_t rules_of_gates(const struct config *c, struct str origin)
+static bool is_loopback(const struct host_pattern *h)
+{
+    return !h->below && (h->host.is_address ? address_kind(&h->host.address) == ADDRESS_LOOPBACK
+                                            : str_eq(hostname_str(&h->host), STR("localhost")));
+}
+
+bool route_has_gate(const struct route_view *v, const struct gate_conf *g)
+{
+    struct host_pattern gate, route;
+    struct errctx why = {0};
+    if (host_pattern_parse(g->domain, &gate, &why) ||
+        host_pattern_parse(v->host_pattern, &route, &why))
+        return false;
+    struct str scheme = g->scheme.n ? g->scheme : is_loopback(&gate) ? STR("http") : STR("https");
+    uint16_t port = gate.port ? gate.port : scheme_port(v->scheme);
+    return v->prefix.n == 0 && gate.below == route.below && hostname_eq(&gate.host, &route.host) &&
+           port == v->port && str_eq_nocase(scheme, scheme_name(v->scheme));
+}
+
+static size_t rules_of_gates(const struct config *c, const struct route_view *v)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->gates.n; i++) {
-        if (str_eq(c->gates.v[i].origin, origin))
+        if (route_has_gate(v, &c->gates.v[i]))
             n += c->gates.v[i].endpoints.n;
     }
     return n;
@@ -46,7 +69,7 @@ static size_t count_rules(const struct config *c, const struct policy *p,
                           const struct route_view *v)
 {
     const struct route *r = v->prefix.n ? policy_route_by_prefix(p, v->prefix) : NULL;
-    return r ? route_rules(r) : v->has_rules ? rules_of_gates(c, v->origin) : 0;
+    return r ? route_rules(r) : v->has_rules ? rules_of_gates(c, v) : 0;
 }
 
 static bool has_policy(const struct config *c, const struct route_view *v)
@@ -58,8 +81,8 @@ static bool has_policy(const struct config *c, const struct route_view *v)
 /* Could anybody get there? By name, port and scheme; nothing is resolved. */
 static bool reachable(const struct policy *p, const struct route_view *v)
 {
-    struct facts f = {.shape = SHAPE_CONNECT, .port = v->port, .scheme = v->scheme,
-                      .method = STR("CONNECT")};
+    struct facts f = {
+        .shape = SHAPE_CONNECT, .port = v->port, .scheme = v->scheme, .method = STR("CONNECT")};
     struct decision d;
     struct errctx why = {0};
     if (hostname_parse(v->host_pattern, &f.host, &why)) /* *.suffix: many hosts */
@@ -78,8 +101,9 @@ static const char *intercept_word(void)
 
 /* Several routes may share an upstream: they are one row. */
 struct row {
-    struct route_view first;    /* gives the upstream */
-    struct str credential;      /* of the first route that has one; empty: none */
+    struct route_view first; /* gives the upstream */
+    struct str credential;   /* of the first route that has one; empty: none */
+    bool unavailable;        /* decision K13 */
     size_t rules;
     bool policy;
 };
@@ -123,8 +147,10 @@ static bool make_row(const struct config *c, const struct policy *p, size_t inde
             continue;
         if (i < index)
             return false;
-        if (!row.credential.n)
+        if (!row.credential.n) {
             row.credential = credential_name(c, &v);
+            row.unavailable = v.unavailable;
+        }
         row.rules += count_rules(c, p, &v);
         row.policy |= has_policy(c, &v);
     }
@@ -135,11 +161,10 @@ static bool make_row(const struct config *c, const struct policy *p, size_t inde
 static void add_row(struct buf *out, const struct row *row)
 {
     encode_visible(out, row->first.upstream);
-    buf_add_z(out, row->credential.n ? " | creds: " : " | creds: none");
-    if (row->credential.n) {
-        encode_visible(out, row->credential);
-        buf_add_z(out, " \xe2\x9c\x97 (not in this version)");
-    }
+    buf_add_z(out, " | creds: ");
+    encode_visible(out, row->credential.n ? row->credential : STR("none"));
+    if (row->credential.n)
+        buf_add_z(out, row->unavailable ? " " CROSS " (not in this version)" : " " TICK);
     buf_printf(out, " | intercept: %s | ", intercept_word());
     if (row->policy)
         buf_add_z(out, "endpoint_policy: on");
@@ -198,10 +223,12 @@ static void add_route_json(struct buf *out, const struct config *c, const struct
     buf_add_c(out, ',');
     add_string(out, "base_url", buf_str(&url));
     buf_printf(out, ",\"env\":{},\"credential\":\"%s\",\"intercept\":%s,\"endpoint_rules\":%zu",
-               v->has_credential ? "unavailable" : "none",
+               !v->has_credential ? "none"
+               : v->unavailable   ? "unavailable"
+                                  : "ok",
                intercept_word()[1] == 'n' ? "true" : "false", count_rules(c, p, v));
-    if (v->has_credential)
-        buf_add_z(out, ",\"reason\":\"credentials are not in this version\"");
+    if (v->unavailable)
+        buf_add_z(out, ",\"reason\":\"the credential is not in this version\"");
     buf_add_c(out, '}');
     buf_fini(&url);
 }

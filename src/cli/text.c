@@ -64,21 +64,33 @@ void cli_add_wrapped(struct buf *out, struct str text, size_t indent, size_t wid
     }
 }
 
-void cli_print(int fd, const struct buf *text)
+/* wait_ms -1: as long as it takes. */
+static bool print_within(int fd, const struct buf *text, int wait_ms)
 {
     size_t done = 0;
     while (buf_ok(text) && done < text->n) {
         struct pollfd ready = {.fd = fd, .events = POLLOUT};
-        int n = poll(&ready, 1, PRINT_WAIT_MS);
+        int n = poll(&ready, 1, wait_ms);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0 || !(ready.revents & POLLOUT))
-            return;
+            return false;
         /* A pipe that polls writable takes PIPE_BUF bytes without blocking. */
         size_t piece = text->n - done < PIPE_BUF ? text->n - done : PIPE_BUF;
         ssize_t put = write(fd, text->p + done, piece);
         if (put < 0 && errno != EINTR && errno != EAGAIN)
-            return;
+            return false;
         done += put > 0 ? (size_t)put : 0;
     }
+    return buf_ok(text);
+}
+
+void cli_print(int fd, const struct buf *text)
+{
+    (void)print_within(fd, text, PRINT_WAIT_MS);
+}
+
+bool cli_answer(const struct buf *text)
+{
+    return print_within(STDOUT_FILENO, text, -1);
 }

@@ -1,4 +1,5 @@
-/* `nono why`: questions judged by the functions that judge requests, on a runtime built as a start builds it. */
+/* `nono why`: questions judged by the functions that judge requests, on a runtime built as a start
+ * builds it. */
 #include "cli/why.h"
 #include "base/mem.h"
 #include "cli/cli_int.h"
@@ -15,6 +16,7 @@ enum { EXIT_DENIED = 1, EXIT_USAGE = 2, QUESTION_MAX_BYTES = 65536, PLACE_MAX_BY
 struct why {
     const struct runtime *runtime;
     bool json, resolve, many;
+    bool lost; /* an answer could not be written */
     size_t asked, denied;
     struct buf out;
 };
@@ -76,6 +78,12 @@ static void answer_question(struct why *w, struct question *q)
     buf_fini(&place);
 }
 
+static void flush(struct why *w)
+{
+    w->lost |= !cli_answer(&w->out);
+    buf_reset(&w->out);
+}
+
 /* ---- many: a line each ---- */
 
 static void answer_lines(struct why *w, struct str text)
@@ -90,10 +98,8 @@ static void answer_lines(struct why *w, struct str text)
             continue;
         question_parse(line, &q);
         answer_question(w, &q);
-        if (!w->json && w->out.n > QUESTION_MAX_BYTES) {
-            cli_print(STDOUT_FILENO, &w->out);
-            buf_reset(&w->out);
-        }
+        if (w->out.n > QUESTION_MAX_BYTES)
+            flush(w);
     }
 }
 
@@ -117,10 +123,7 @@ static bool answer_input(struct why *w)
         answer_lines(w, str_of(text.p, whole));
         if (ok)
             buf_drop(&text, whole);
-        if (!w->json) {
-            cli_print(STDOUT_FILENO, &w->out);
-            buf_reset(&w->out);
-        }
+        flush(w);
     }
     buf_fini(&text);
     if (!ok)
@@ -174,7 +177,10 @@ static int answer_all(struct why *w, const struct args *args)
     }
     if (w->json)
         buf_add_z(&w->out, !w->many ? "\n" : w->asked ? "]\n" : "[]\n");
-    cli_print(STDOUT_FILENO, &w->out);
+    flush(w);
+    if (w->lost)
+        profile_say(STR("standard output cannot be written"));
+    ok = ok && !w->lost;
     return !ok ? EXIT_USAGE : w->denied ? EXIT_DENIED : 0;
 }
 

@@ -138,7 +138,7 @@ void config_init(struct config *c)
 }
 
 /* The members that own memory, of two configs at once. */
-enum { LISTS = 10, SINGLES = 5 };
+enum { LISTS = 11, SINGLES = 5 };
 
 static void lists_of(struct config *c, struct settings *ret_lists[LISTS])
 {
@@ -146,7 +146,8 @@ static void lists_of(struct config *c, struct settings *ret_lists[LISTS])
                                          &c->allow,    &c->deny,
                                          &c->bypass,   &c->audit_log,
                                          &c->extends,  &c->credentials,
-                                         &c->no_proxy, &c->tls_intercept.ca_env_vars};
+                                         &c->no_proxy, &c->tls_intercept.ca_env_vars,
+                                         &c->endpoints};
     memcpy(ret_lists, all, sizeof(all));
 }
 
@@ -425,7 +426,8 @@ uint64_t config_hash(const struct config *c)
                                             &c->allow,    &c->deny,
                                             &c->bypass,   &c->audit_log,
                                             &c->extends,  &c->credentials,
-                                            &c->no_proxy, &c->tls_intercept.ca_env_vars};
+                                            &c->no_proxy, &c->tls_intercept.ca_env_vars,
+                                            &c->endpoints};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         hash_settings(&h, lists[i]);
     hash_str(&h, c->profile.value);

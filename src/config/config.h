@@ -63,6 +63,7 @@ struct config {
     struct settings extends;      /* names and paths in front of the profile's own */
     struct setting network_profile; /* value.p NULL: none. A flag beats the profile */
     struct settings credentials;  /* services asked for: the network profile's, the profile's, then flags */
+    struct settings endpoints;    /* SERVICE:METHOD:PATH, appended to the rules of services */
     bool allow_http2;             /* flag or profile */
     bool timeout_given[TIMEOUT_COUNT_]; /* by --timeout: beats network.timeouts */
 

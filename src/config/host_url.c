@@ -2,7 +2,12 @@
 
 static enum err refuse(struct errctx *ctx, struct str text, const char *why)
 {
-    return err_set(ctx, ERR_INVALID, "\"%.*s\": %s", text.n > 70 ? 70 : (int)text.n,
+    size_t at = str_rfind(text, '@');
+    const char *masked = at < text.n ? "***@" : ""; /* user information may be a password */
+
+    if (*masked)
+        text = str_of(text.p + at + 1, text.n - at - 1);
+    return err_set(ctx, ERR_INVALID, "\"%s%.*s\": %s", masked, text.n > 70 ? 70 : (int)text.n,
                    text.n ? text.p : "", why);
 }
 
@@ -101,7 +106,9 @@ bool allow_url_split(struct str entry, struct allow_url *ret_url)
     size_t slash = find_any(rest, "/?#");
     u.authority = str_of(rest.p, slash);
     u.path = str_of(rest.p + slash, rest.n - slash);
-    u.path.n = find_any(u.path, "?#");
+    size_t path_n = find_any(u.path, "?#");
+    u.has_query = path_n < u.path.n;
+    u.path.n = path_n;
     if (u.path.n == 0 || str_eq(u.path, STR("/")))
         return false;
     *ret_url = u;

@@ -25,5 +25,6 @@ enum err upstream_parse(struct str url, struct upstream *ret_upstream, struct er
  * plain entry. */
 struct allow_url {
     struct str scheme, authority, path;
+    bool has_query; /* a ? or # ended the path: no entry has such a thing */
 };
 bool allow_url_split(struct str entry, struct allow_url *ret_url);

@@ -71,7 +71,7 @@ static void make_gate(struct take *t, const struct setting *s, const struct allo
     g->endpoints = (struct endpoint_confs){rule, 1, 1};
 }
 
-static void split_urls(struct take *t)
+static void split_urls(struct resolve *r, struct take *t)
 {
     struct config *c = t->config;
     size_t more = count_urls(&c->allow), kept = 0;
@@ -89,6 +89,11 @@ static void split_urls(struct take *t)
             c->allow.v[kept++] = *s;
             continue;
         }
+        if (url.has_query)
+            resolve_problem(r, s->origin, "leave out what begins with ? or #",
+                            "\"%.*s\": a query or fragment cannot be part of an entry, which "
+                            "judges the path alone",
+                            STR_ARG(s->value));
         make_gate(t, s, &url, &c->gates.v[c->gates.n++]);
         mem_free((char *)s->value.p);
         mem_free((char *)s->origin.p);
@@ -159,6 +164,59 @@ static void enable_services(struct resolve *r, struct take *t)
         expand(r, t, service, &service->tls_client_cert, "tls_client_cert");
         expand(r, t, service, &service->tls_client_key, "tls_client_key");
     }
+}
+
+/* ---- --allow-endpoint ---- */
+
+static struct service_conf *enabled_service(struct resolve *r, struct config *c,
+                                            const struct setting *s, struct str name)
+{
+    struct service_conf *service = find_service(c, name);
+    if (service && service->enabled)
+        return service;
+    resolve_problem(r, s->origin, "ask for it with --credential",
+                    "\"%.*s\": no credential route \"%.*s\" is active", STR_ARG(s->value),
+                    STR_ARG(name));
+    return NULL;
+}
+
+static void append_rule(struct take *t, struct endpoint_confs *rules,
+                        const struct endpoint_conf *rule)
+{
+    struct endpoint_conf *v = take_memory(t, (rules->n + 1) * sizeof(*v));
+    if (!v)
+        return;
+    if (rules->n)
+        memcpy(v, rules->v, rules->n * sizeof(*v));
+    v[rules->n] = *rule;
+    *rules = (struct endpoint_confs){v, rules->n + 1, rules->n + 1};
+}
+
+/* "SERVICE:METHOD:PATH"; the path may hold colons. */
+static void add_endpoint(struct resolve *r, struct take *t, const struct setting *s)
+{
+    struct str name = str_of(s->value.p, str_find(s->value, ':')), rest, method;
+    rest = name.n < s->value.n ? str_of(name.p + name.n + 1, s->value.n - name.n - 1) : STR("");
+    method = str_of(rest.p, str_find(rest, ':'));
+    rest = method.n < rest.n ? str_of(rest.p + method.n + 1, rest.n - method.n - 1) : STR("");
+    if (!name.n || !method.n || !rest.n || rest.p[0] != '/') {
+        resolve_problem(r, s->origin, NULL,
+                        "\"%.*s\" must be SERVICE:METHOD:PATH with a path that begins with /",
+                        STR_ARG(s->value));
+        return;
+    }
+    struct service_conf *service = enabled_service(r, t->config, s, name);
+    if (!service)
+        return;
+    struct endpoint_conf rule = {.method = take_text(t, method),
+                                 .path = take_text(t, rest),
+                                 .origin = take_text(t, s->origin)};
+    append_rule(t, &service->rules, &rule);
+    if (service->policy.given)
+        problem_add(&r->problems, true, &(struct place){.file = ""}, STR_NULL, NULL,
+                    "--allow-endpoint \"%.*s\" has no effect: the credential has an "
+                    "endpoint_policy, which decides alone",
+                    STR_ARG(s->value));
 }
 
 /* ---- what belongs together ---- */
@@ -244,8 +302,10 @@ static enum err resolve_copy(struct resolve *r, const struct profile_env *env, s
                         "--extends needs a profile to extend");
     if (!c->profile.value.p)
         take_services(&t, NULL);
-    split_urls(&t);
+    split_urls(r, &t);
     enable_services(r, &t);
+    for (size_t i = 0; i < c->endpoints.n; i++)
+        add_endpoint(r, &t, &c->endpoints.v[i]);
     check_together(r, c);
     return t.no_memory ? ERR_NOMEM : ERR_OK;
 }

@@ -227,8 +227,9 @@ static struct str trim_slashes(struct str s)
     return s;
 }
 
-/* Credentials come later: until then no request of such a route passes (decision K13). */
-static enum err add_upstream(struct build *b, struct route_spec *spec, struct str url, bool listed)
+/* `later`: its machinery is not in this version, so no request of such a route passes (decision K13). */
+static enum err add_upstream(struct build *b, struct route_spec *spec, struct str url, bool later,
+                             bool listed)
 {
     struct upstream u;
     struct errctx why = {0};
@@ -243,7 +244,7 @@ static enum err add_upstream(struct build *b, struct route_spec *spec, struct st
     spec->port = u.host.port;
     spec->base_path = u.base_path;
     spec->has_credential = true;
-    spec->unavailable = true;
+    spec->unavailable = later;
     spec->segment_globs = !b->runtime->config.endpoint_glob_path;
     if (!spec->host.p)
         return ERR_NOMEM;
@@ -257,7 +258,7 @@ static enum err add_service(struct build *b, const struct service_conf *s, bool 
     spec.rules = specs_of(b, &s->rules);
     if (!spec.rules || !set_policy(b, &s->policy, &spec))
         return ERR_NOMEM;
-    return add_upstream(b, &spec, s->upstream, listed);
+    return add_upstream(b, &spec, s->upstream, s->kind != SERVICE_KEY, listed);
 }
 
 static enum err add_later(struct build *b, const struct later_route_conf *l, bool listed)
@@ -265,7 +266,7 @@ static enum err add_later(struct build *b, const struct later_route_conf *l, boo
     struct route_spec spec = {.id = l->name, .origin = l->origin};
     if (!set_policy(b, &l->policy, &spec))
         return ERR_NOMEM;
-    return add_upstream(b, &spec, l->upstream, listed);
+    return add_upstream(b, &spec, l->upstream, true, listed);
 }
 
 /* In the order in which they were asked for. */

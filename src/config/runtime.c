@@ -154,13 +154,64 @@ static enum err set_trust(struct build *b)
     return e == ERR_NOMEM ? e : ERR_OK;
 }
 
+static const char *path_or_null(struct str path)
+{
+    return path.n ? path.p : NULL; /* texts of the config end in NUL */
+}
+
+static enum err set_route_trust(struct build *b, const struct service_conf *s, size_t route)
+{
+    struct runtime *r = b->runtime;
+    struct errctx why = {0};
+    struct tls_route_files files = {.ca = path_or_null(s->tls_ca),
+                                    .cert = path_or_null(s->tls_client_cert),
+                                    .key = path_or_null(s->tls_client_key)};
+    if (!files.ca && !files.cert)
+        return ERR_OK;
+    enum err e = tls_trust_route(r->trust, &files, &r->route_trust[route], &why);
+    if (e && e != ERR_NOMEM)
+        resolve_problem(b->resolve, s->origin, NULL, "credential \"%.*s\": %s", STR_ARG(s->name),
+                        why.text);
+    return e == ERR_NOMEM ? e : ERR_OK;
+}
+
+/* tls_ca, tls_client_cert and tls_client_key of services, by the index of their routes. */
+static enum err set_route_trusts(struct build *b)
+{
+    struct runtime *r = b->runtime;
+    const struct service_confs *all = &r->config.services;
+    enum err e = ERR_OK;
+    size_t n = policy_routes(r->policy);
+    if (!r->trust || !n)
+        return ERR_OK;
+    r->route_trust = mem_zalloc(n * sizeof(*r->route_trust));
+    if (!r->route_trust)
+        return ERR_NOMEM;
+    r->n_route_trust = n;
+    for (size_t i = 0; !e && i < n; i++) {
+        struct route_view v;
+        policy_route_view(r->policy, i, &v);
+        for (size_t k = 0; !e && v.has_credential && k < all->n; k++)
+            if (all->v[k].enabled && str_eq(all->v[k].name, v.id))
+                e = set_route_trust(b, &all->v[k], i);
+    }
+    return e;
+}
+
+struct tls_trust *runtime_trust(const struct runtime *r, int index)
+{
+    struct tls_trust *own =
+        index >= 0 && (size_t)index < r->n_route_trust ? r->route_trust[index] : NULL;
+    return own ? own : r->trust;
+}
+
 static enum err fill(struct build *b, struct secret *token, struct errctx *ctx)
 {
     struct runtime *r = b->runtime;
     const struct config *c = &r->config;
     enum err e;
     if ((e = set_policy(b)) || (e = set_server_names(b, &c->server_names)) ||
-        (e = set_clients(r, c, token, ctx)) || (e = set_trust(b)))
+        (e = set_clients(r, c, token, ctx)) || (e = set_trust(b)) || (e = set_route_trusts(b)))
         return e;
     memcpy(r->timeout_ms, c->timeout_ms, sizeof(r->timeout_ms));
     r->audit_fail_closed = c->audit_fail_closed;
@@ -173,6 +224,12 @@ static enum err fill(struct build *b, struct secret *token, struct errctx *ctx)
 
 static void runtime_free(struct runtime *r)
 {
+    if (r->credentials)
+        r->credentials_free(r->credentials);
+    for (size_t i = 0; i < r->n_route_trust; i++)
+        if (r->route_trust[i])
+            tls_trust_unref(r->route_trust[i]);
+    mem_free(r->route_trust);
     policy_free(r->policy);
     for (unsigned i = 0; i < r->clients.n; i++)
         secret_unref(r->clients.v[i].token);

@@ -18,12 +18,19 @@ struct runtime {
     struct str hop_text;         /* "host:port" for audit; empty */
     uint64_t timeout_ms[TIMEOUT_COUNT_];
     struct tls_trust *trust;
+    struct tls_trust **route_trust; /* by route index; NULL: `trust` serves */
+    size_t n_route_trust;
     bool audit_fail_closed;
     struct hostname *server_names;
     size_t n_server_names;
     struct settings warnings;    /* notices for banner and JSON (value only) */
     struct config config;        /* flags and profile as they were resolved; the policy's routes are made from it */
+    /* What folders below make of it before it is published (credential/table.h); freed with it, before all else. */
+    void *credentials;
+    void (*credentials_free)(void *credentials);
 };
+/* What upstream connections of route `index` (-1: none) trust, and who they show themselves to be. */
+struct tls_trust *runtime_trust(const struct runtime *r, int index);
 
 /* Reads the environment for SSL_CERT_FILE / SSL_CERT_DIR. `token`: the session token (referenced). ERR_INVALID with one sentence that
  * names value, origin and remedy. Any thread. */

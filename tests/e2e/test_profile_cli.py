@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_validate_notes_patterns_in_which_a_star_used_to_cross(home):
     assert code == 0 and "[warn]" in out and "**" in out
 
 
+def test_validate_says_what_is_not_in_this_version(home):  # K13
+    file = write(home / "p.json", {"network": {"credentials": ["aws"], "custom_credentials": {
+        "aws": {"upstream": "https://s3.us-east-1.amazonaws.com", "aws_auth": {}}, "unused": {"upstream": "https://x.test", "aws_auth": {}}}}})
+    code, out, _ = nono(home, "profile", "validate", file)
+    assert code == 0 and out.count("not in this version") == 1 and re.search(rf"^\[warn\] {re.escape(file)}:\d+:\d+: .*\"aws\".*503", out, re.M) and "[ok]" in out
+    w, = json.loads(nono(home, "profile", "validate", "--json", file)[1])["warnings"]
+    assert w["file"] == file and w["line"] > 0 and "not in this version" in w["message"]
+
+
 # ---- show
 
 def test_show_merges_and_names_origins(home):
@@ -136,7 +146,7 @@ def test_show_resolved_says_what_runs(home):
     code, out, _ = nono(home, "profile", "show", "--resolved", file, env={"K": "hush"})
     assert code == 0
     for part in ("policy: only listed hosts", "network profile minimal", "deny evil.test", "upstream proxy p.test:3128", "bypass x.test", "timeout dns=3.000",
-                 "route svc: https://api.test/v1", "not in this version", "allow * /v1/chat/**", "allow * /v1/x", "route _ep_docs.test: https://docs.test", "allow GET /a/**"):
+                 "route svc: https://api.test/v1", "allow * /v1/chat/**", "allow * /v1/x", "route _ep_docs.test: https://docs.test", "allow GET /a/**"):
         assert part in out, part
 
 
@@ -313,6 +323,20 @@ def test_groups_and_words(home):
         assert nono(home, *args)[0] == 2, args
 
 
+def test_an_answer_that_cannot_be_written_is_no_success(home):
+    for args in (("profile", "list"), ("profile", "schema"), ("profile", "show", "default"), ("profile", "validate", "default"), ("why", "--host", "a.test")):
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run([BINARY, *args], stdout=full, stderr=subprocess.PIPE, env=clean_env({"HOME": str(home)}), timeout=60)
+        assert p.returncode in (1, 2) and b"standard output" in p.stderr, args
+
+
+def test_a_slow_reader_gets_everything(home):
+    file = write(home / "big.json", {"network": {"allow_domain": [f"h{i}.test" for i in range(20000)]}})
+    p = subprocess.Popen([BINARY, "profile", "show", file], stdout=subprocess.PIPE, env=clean_env({"HOME": str(home)}))
+    time.sleep(4)  # longer than a banner would wait
+    assert p.stdout.read().count(b"\n") == 20001 and p.wait(20) == 0
+
+
 # ---- nono proxy
 
 def test_the_profile_s_origin_is_told_for_mistakes_at_start(home):
@@ -338,6 +362,22 @@ def test_banner_and_json_tell_routes_and_no_proxy(home):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/svc", svc["base_url"]) and svc["intercept"] is False
         assert docs["endpoint_rules"] == 1 and docs["credential"] == "none" and docs["base_url"] is None
         assert j["env"]["NO_PROXY"].endswith(",.inside.test,.b.test") and j["policy"] == "allowlist"
+
+
+def test_entries_of_one_place_add_up_in_rows_and_show(home):
+    rule = lambda path: [{"method": "GET", "path": path}]
+    file = write(home / "p.json", {"network": {"allow_domain": [
+        {"domain": "docs.test", "endpoints": rule("/a")}, {"domain": "DOCS.test:443", "endpoints": rule("/b")}, "https://docs.test/c/**",
+        {"domain": "docs.test:8443", "endpoints": rule("/d")}, {"domain": "*.docs.test", "endpoints": rule("/e")}, "http://127.0.0.1:8080/f",
+        {"domain": "[::1]:8080", "endpoints": rule("/g")}]}})
+    with Gateway("-p", file) as g:
+        rows = dict(re.findall(r"^    (\S+) \| creds: none \| intercept: off \| endpoint_rules: (\d+)$", g.banner, re.M))
+    assert rows == {"https://docs.test": "3", "https://docs.test:8443": "1", "https://*.docs.test": "1", "http://127.0.0.1:8080": "1", "http://[::1]:8080": "1"}
+    _, out, _ = nono(home, "profile", "show", "--resolved", file)
+    routes = re.split(r"^route ", out, flags=re.M)[1:]
+    shown = {re.search(r": (\S+) \|", r)[1]: re.findall(r"^  allow \S+ (\S+)", r, re.M) for r in routes}
+    assert shown == {"https://docs.test": ["/a", "/b", "/c/**"], "https://docs.test:8443": ["/d"], "https://*.docs.test": ["/e"], "http://127.0.0.1:8080": ["/f"],
+                     "http://[::1]:8080": ["/g"]}
 
 
 def test_loopback_upstreams_are_not_in_no_proxy(home):

@@ -33,3 +33,10 @@ static inline bool buf_holds(const struct buf *b, const char *text)
 {
     return b->n && memmem(b->p, b->n, text, strlen(text)) != NULL;
 }
+
+/* Like assert_str, for a text that is no literal. */
+static inline void assert_text(struct str got, const char *want)
+{
+    if (!str_eq(got, str_from(want)))
+        fail_msg("got \"%.*s\", want \"%s\"", STR_ARG(got), want);
+}

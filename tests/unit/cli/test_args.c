@@ -127,7 +127,8 @@ static void test_mistakes(void **state)
          "'nono profile validate', 'nono profile show' only"},
         {WORDS("--host", "x", "why"), "--host belongs behind the subcommand: 'nono why'", ""},
         {WORDS("profile", "foo"), "unknown command 'profile foo'", ""},
-        {WORDS("profile", "valdate", "x"), "unknown command", "did you mean 'nono profile validate'?"},
+        {WORDS("profile", "valdate", "x"), "unknown command",
+         "did you mean 'nono profile validate'?"},
         {WORDS("profile", "validate"), "an argument is missing", "NAME_OR_PATH..."},
         {WORDS("profile", "diff", "a"), "an argument is missing: nono profile diff", ""},
         {WORDS("profile", "diff", "a", "b", "c"), "unexpected argument 'c'", "takes two"},
@@ -187,7 +188,7 @@ static void test_every_row(void **state)
         if (id == OPTION_HELP || id == OPTION_VERSION)
             continue;
         assert_true(snprintf(name, sizeof(name), "--%s%s", row->name, row->value ? "=v" : "") > 0);
-        const char *command = row->commands & IN_PROXY    ? "proxy"
+        const char *command = row->commands & IN_PROXY ? "proxy"
                               : row->commands & IN_WHY ? "why"
                                                        : NULL;
         if (!command) {
@@ -295,7 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spellings), cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_every_row), cmocka_unit_test(test_help_and_version_end_the_line),
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_nothing),   cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "cli_unit.h"
 #include "cli/advertise.h"
 #include "cli/banner.h"
+#include "policy/route.h"
 
 static struct buf out;
 
@@ -312,6 +313,86 @@ static int group_down(void **state)
     return 0;
 }
 
+/* ---- what a profile adds ---- */
+
+static struct policy *policy_with_a_gate(const char *host, enum scheme scheme, uint16_t port)
+{
+    struct policy *p;
+    struct errctx why = {0};
+    struct endpoint_spec rule = {.method = STR("GET"), .path = STR("/x"), .origin = STR("f:1:2")};
+    struct route_spec spec = {.id = STR("gate"),
+                              .origin = STR("f:1:1"),
+                              .scheme = scheme,
+                              .host = str_from(host),
+                              .port = port,
+                              .segment_globs = true,
+                              .rules = &rule,
+                              .n_rules = 1};
+    assert_int_equal(policy_new(&p), ERR_OK);
+    assert_int_equal(policy_add_route(p, &spec, &why), ERR_OK);
+    assert_int_equal(policy_freeze(p), ERR_OK);
+    return p;
+}
+
+static void test_routes_and_no_proxy_of_a_profile(void **state)
+{
+    struct config c;
+    struct server_listener l[] = {tcp("10.0.0.1", 80)};
+    struct policy *p = policy_with_a_gate("docs.test", SCHEME_HTTPS, 443);
+    struct banner_facts f = {
+        .listeners = l, .n = 1, .policy = POLICY_ALLOWLIST, .config = &c, .rules = p};
+    (void)state;
+    config_init(&c);
+    assert_true(settings_add(&c.no_proxy, STR("*.a.test"), STR("f:1:1")));
+    assert_true(settings_add(&c.no_proxy, STR(".b.test"), STR("f:1:2")));
+    assert_true(settings_add(&c.no_proxy, STR("*.b.test"), STR("f:1:3"))); /* the same */
+    assert_true(settings_add(&c.no_proxy, STR("localhost"), STR("f:1:4")));
+    assert_true(setting_set(&c.network_profile, STR("minimal"), STR("f:1:5")));
+    banner_text(&out, &c, &f, false);
+    assert_true(
+        buf_holds(&out, "  export NO_PROXY=localhost,127.0.0.1,::1,10.0.0.1,.a.test,.b.test\n"));
+    assert_true(buf_holds(&out, "  export NODE_USE_ENV_PROXY=1\n\n  routes:\n"
+                                "    https://docs.test | creds: none | intercept: off | "
+                                "endpoint_rules: "));
+    assert_true(buf_holds(&out, "\n\n  policy: only listed hosts are allowed (0 allow, 0 deny, "
+                                "network profile minimal)\n"));
+    buf_reset(&out);
+    banner_json(&out, &f);
+    assert_true(buf_holds(&out, "\"routes\":[{\"prefix\":null,\"upstream\":"
+                                "\"https://docs.test\",\"base_url\":null"));
+    policy_free(p);
+    config_fini(&c);
+}
+
+/* Section 12.4: what is gated on this machine must not be reached past the gateway. */
+static void test_no_proxy_leaves_out_a_gated_loopback(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1", "::1", "localhost", "127.8.8.8"};
+    struct server_listener l[] = {tcp("127.0.0.1", 80)};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct policy *p = policy_with_a_gate(hosts[i], SCHEME_HTTP, 8080);
+        struct banner_facts f = {.listeners = l, .n = 1, .rules = p};
+        buf_reset(&out);
+        banner_env_lines(&out, &f);
+        if (!buf_holds(&out, "\nNO_PROXY=\nno_proxy=\n"))
+            fail_msg("%s: %.*s", hosts[i], STR_ARG(buf_str(&out)));
+        policy_free(p);
+    }
+}
+
+static void test_network_block_in_words(void **state)
+{
+    struct config c;
+    struct banner_facts f = {.policy = POLICY_DENY_ALL};
+    (void)state;
+    config_init(&c);
+    c.block = true;
+    banner_text(&out, &c, &f, false);
+    assert_true(buf_holds(&out, "  policy: every host is denied (network.block"));
+    config_fini(&c);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -324,6 +405,9 @@ int main(void)
         TEST(test_urls),
         TEST(test_values_need_no_quotes_whatever_the_password),
         TEST(test_no_proxy_names_the_gateway),
+        TEST(test_routes_and_no_proxy_of_a_profile),
+        TEST(test_no_proxy_leaves_out_a_gated_loopback),
+        TEST(test_network_block_in_words),
         TEST(test_env_lines_golden),
         TEST(test_json_golden),
         TEST(test_json_without_authentication_or_address),

@@ -165,6 +165,7 @@ static void test_completions_list_every_option(void **state)
         }
         assert_true(shows("proxy"));
         assert_true(shows("text json"));
+        assert_true(shows("minimal developer"));
         for (size_t k = 0; command_at(k); k++) {
             const char *space = strchr(command_at(k)->name, ' ');
             assert_true(shows(space ? space + 1 : command_at(k)->name) || command_at(k)->hidden);

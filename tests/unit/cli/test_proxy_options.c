@@ -151,6 +151,12 @@ static void check_network_profile(const struct config *c)
     assert_str(c->network_profile.value, "minimal");
 }
 
+static void check_credential(const struct config *c)
+{
+    assert_int_equal(c->credentials.n, 1);
+    assert_str(c->credentials.v[0].value, "github");
+}
+
 static void check_theme(const struct config *c)
 {
     (void)c;
@@ -180,6 +186,7 @@ static const struct {
     {OPTION_THEME, "no-such-theme", check_theme},
     {OPTION_PROFILE, "./dev.jsonc", check_profile},
     {OPTION_NETWORK_PROFILE, "minimal", check_network_profile},
+    {OPTION_CREDENTIAL, "github", check_credential},
 };
 
 /* Case 95: a flag and its variable do the same; the flag hides the variable, an empty variable
@@ -460,7 +467,8 @@ static void test_configuration_errors(void **state)
     check_refused(cases, ARRAY_LEN(cases));
 }
 
-/* --extends goes with a profile from either side; what a bypass list needs may be in the profile. */
+/* --extends goes with a profile from either side; what a bypass list needs may be in the profile.
+ */
 static void test_profile_options(void **state)
 {
     struct run r;
@@ -478,7 +486,23 @@ static void test_profile_options(void **state)
     drop(&r);
     run_ok(&r, WORDS("-pdev", "--upstream-bypass", "x.test", "--timeout", "dns=1"), NO_ENV);
     assert_true(r.config.timeout_given[TIMEOUT_DNS]);
+    assert_int_equal(r.config.credentials.n, 0);
     assert_false(r.config.timeout_given[TIMEOUT_HEAD]);
+    drop(&r);
+}
+
+static void test_credentials(void **state)
+{
+    struct run r;
+    (void)state;
+    run_ok(&r, WORDS("--credential", "b", "--proxy-credential=a"), NO_ENV);
+    assert_int_equal(r.config.credentials.n, 2);
+    assert_str(r.config.credentials.v[1].origin, "--proxy-credential");
+    assert_warnings(&r, "--proxy-credential is an old name; use --credential (it goes with "
+                        "version 1.0.0)");
+    drop(&r);
+    run_ok(&r, NO_WORDS, ENV((char *)"NONO_PROXY_CREDENTIAL=x, y"));
+    assert_settings(&r.config.credentials, "x|y", "NONO_PROXY_CREDENTIAL");
     drop(&r);
 }
 
@@ -603,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_configuration_errors),
         cmocka_unit_test(test_longest_password),
         cmocka_unit_test(test_profile_options),
+        cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_why_reads_the_policy_only),
         cmocka_unit_test(test_harmless_variables),
         cmocka_unit_test(test_secrets_are_wiped),
