@@ -4,6 +4,31 @@
 #include "audit/queue.h"
 #include "base/err.h"
 #include "base/str.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* How a writer with nothing to do sleeps, and how those who give it something wake it. Neither side
+ * makes a system call while it is awake. */
+struct bell {
+    _Atomic bool asleep; /* sequentially consistent on both sides, see queue_commit */
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+};
+
+void bell_init(struct bell *b);
+void bell_fini(struct bell *b);
+void bell_wake(struct bell *b);
+/* Any thread, after what there is to do can be seen. */
+static inline void bell_ring(struct bell *b)
+{
+    if (atomic_load_explicit(&b->asleep, memory_order_seq_cst))
+        bell_wake(b);
+}
+/* Sleep until the bell is rung, unless `has_work` says that there is something after all. */
+void bell_sleep(struct bell *b, bool (*has_work)(void *owner), void *owner);
+
+/* The bell that queue_add and queue_commit ring. Before the owner adds anything. */
+void queue_set_bell(struct queue *q, struct bell *bell);
 
 /* A place in a queue, one per sink. Writer thread only. */
 struct queue_cursor {
@@ -83,5 +108,6 @@ void log_queue_add(struct log_queue *l, const char *line,
                    size_t n);               /* any thread; never waits for the outlet */
 size_t log_queue_pass(struct log_queue *l); /* writer thread; returns bytes written */
 bool log_queue_behind(struct log_queue *l);
+bool log_queue_idle(struct log_queue *l); /* nothing to write, nothing to say */
 int log_queue_blocked_fd(const struct log_queue *l);
 void log_queue_reopen(struct log_queue *l);

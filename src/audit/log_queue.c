@@ -141,6 +141,12 @@ bool log_queue_behind(struct log_queue *l)
     return behind;
 }
 
+bool log_queue_idle(struct log_queue *l)
+{
+    return !log_queue_behind(l) &&
+           !(l->works && atomic_load_explicit(&l->dropped, memory_order_relaxed));
+}
+
 int log_queue_blocked_fd(const struct log_queue *l)
 {
     return l->busy ? l->outlet.fd : -1;

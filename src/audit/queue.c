@@ -21,14 +21,18 @@ struct queue_block {
 
 #define BLOCK_CAP (LIMIT_AUDIT_BLOCK_BYTES - sizeof(struct queue_block))
 
+/* Emptied blocks on their way back: what a busy worker fills between two looks of the writer. */
+enum { RECYCLED = 4 };
+
 struct queue {
     struct queue_block *tail, *spare;       /* owner's */
+    struct bell *bell;                      /* rung when the writer sleeps; NULL: nobody does */
     _Atomic uint64_t added, lost;           /* written by the owner */
     char apart_[64];                        /* the two threads' words on different cache lines */
     _Atomic uint64_t done;                  /* written by the writer */
     struct queue_block *head;               /* writer's */
     struct queue_cursor own;                /* of queue_peek */
-    _Atomic(struct queue_block *) recycled; /* an emptied block on its way back to the owner */
+    _Atomic(struct queue_block *) recycled[RECYCLED];
 };
 
 static struct queue_block *block_new(size_t cap)
@@ -74,14 +78,21 @@ void queue_free(struct queue *q)
         mem_free(b);
     }
     mem_free(q->spare);
-    mem_free(atomic_load(&q->recycled));
+    for (int i = 0; i < RECYCLED; i++)
+        mem_free(atomic_load(&q->recycled[i]));
     mem_free(q);
 }
 
 static struct queue_block *block_fresh(struct queue *q)
 {
-    struct queue_block *b = atomic_exchange_explicit(&q->recycled, NULL, memory_order_acquire);
-    return b ? b : block_new(BLOCK_CAP);
+    for (int i = 0; i < RECYCLED; i++) {
+        struct queue_block *b = NULL;
+        if (atomic_load_explicit(&q->recycled[i], memory_order_relaxed))
+            b = atomic_exchange_explicit(&q->recycled[i], NULL, memory_order_acquire);
+        if (b)
+            return b;
+    }
+    return block_new(BLOCK_CAP);
 }
 
 /* Link a block with room for n bytes at the end; then see that a spare one lies ready for the next
@@ -105,20 +116,45 @@ static bool add_block(struct queue *q, size_t n)
     return true;
 }
 
-bool queue_add(struct queue *q, const char *line, size_t n)
+char *queue_reserve(struct queue *q, size_t most)
 {
     size_t used = atomic_load_explicit(&q->tail->end, memory_order_relaxed);
-    if (queue_pending(q) >= QUEUE_MAX_BYTES || (n > q->tail->cap - used && !add_block(q, n))) {
-        atomic_fetch_add_explicit(&q->lost, 1, memory_order_relaxed);
-        return false;
+    if (queue_pending(q) < QUEUE_MAX_BYTES) {
+        if (most <= q->tail->cap - used)
+            return q->tail->data + used;
+        if (add_block(q, most))
+            return q->tail->data;
     }
+    atomic_fetch_add_explicit(&q->lost, 1, memory_order_relaxed);
+    return NULL;
+}
+
+/* That something was added must be known before it is asked whether the writer sleeps, as the writer
+ * says that it sleeps before it asks whether something was added: one of the two sees the other. */
+void queue_commit(struct queue *q, size_t n)
+{
     struct queue_block *b = q->tail;
-    used = atomic_load_explicit(&b->end, memory_order_relaxed);
-    memcpy(b->data + used, line, n);
+    size_t used = atomic_load_explicit(&b->end, memory_order_relaxed);
     uint64_t added = atomic_load_explicit(&q->added, memory_order_relaxed);
-    atomic_store_explicit(&q->added, added + n, memory_order_relaxed);
     atomic_store_explicit(&b->end, used + n, memory_order_release);
+    atomic_store_explicit(&q->added, added + n, memory_order_seq_cst);
+    if (q->bell)
+        bell_ring(q->bell);
+}
+
+bool queue_add(struct queue *q, const char *line, size_t n)
+{
+    char *at = queue_reserve(q, n);
+    if (!at)
+        return false;
+    memcpy(at, line, n);
+    queue_commit(q, n);
     return true;
+}
+
+void queue_set_bell(struct queue *q, struct bell *bell)
+{
+    q->bell = bell;
 }
 
 uint64_t queue_pending(const struct queue *q)
@@ -126,7 +162,7 @@ uint64_t queue_pending(const struct queue *q)
     /* done first: it never passes added, and what was added meanwhile only makes the answer larger.
      */
     uint64_t done = atomic_load_explicit(&q->done, memory_order_acquire);
-    uint64_t added = atomic_load_explicit(&q->added, memory_order_acquire);
+    uint64_t added = atomic_load_explicit(&q->added, memory_order_seq_cst); /* queue_commit */
     return added > done ? added - done : 0;
 }
 
@@ -173,8 +209,12 @@ uint64_t queue_cursor_lag(const struct queue *q, const struct queue_cursor *c)
 
 static void recycle(struct queue *q, struct queue_block *b)
 {
-    if (b->cap == BLOCK_CAP)
-        b = atomic_exchange_explicit(&q->recycled, b, memory_order_acq_rel);
+    for (int i = 0; i < RECYCLED && b->cap == BLOCK_CAP; i++) {
+        struct queue_block *none = NULL;
+        if (atomic_compare_exchange_strong_explicit(&q->recycled[i], &none, b, memory_order_release,
+                                                    memory_order_relaxed))
+            return;
+    }
     mem_free(b);
 }
 

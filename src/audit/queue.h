@@ -11,6 +11,10 @@ struct queue *queue_new(void) MUST_CHECK;
 void queue_free(struct queue *q);
 /* Owner thread. False when out of memory (counted). */
 bool queue_add(struct queue *q, const char *line, size_t n);
+/* The same in two steps, for a line that is written in place: room for at most `most` bytes, then what it became, whole lines only. NULL
+ * when out of memory (counted). What was reserved and not committed is forgotten by the next call. Owner thread. */
+char *queue_reserve(struct queue *q, size_t most) MUST_CHECK;
+void queue_commit(struct queue *q, size_t n);
 /* Any thread: bytes added and not yet written. */
 uint64_t queue_pending(const struct queue *q);
 /* Any thread: lines that queue_add could not take. */

@@ -8,7 +8,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BUSY_BYTES = 16384 }; /* who wrote as much looks again at once */
+enum {
+    BUSY_BYTES = 16384, /* who wrote as much looks again at once */
+    IDLE_LOOKS = 20,    /* as many in vain, and it sleeps until it is woken: no wake-ups under load */
+};
 
 struct writer {
     struct sink **sinks;
@@ -19,7 +22,8 @@ struct writer {
     struct thread *thread;
     struct pollfd *pollfds; /* one per sink and one for the log */
     _Atomic bool reopen, stop, ended, failing;
-    _Atomic uint64_t looked_ns; /* when the thread last went round; 0: it does not run */
+    _Atomic uint64_t looked_ns; /* when the thread last went round; 0: it does not run, or sleeps */
+    struct bell bell;
 };
 
 static void writer_free(struct writer *w)
@@ -35,6 +39,7 @@ static void writer_free(struct writer *w)
         sink_free(w->sinks[i]);
     log_queue_free(w->log);
     pthread_mutex_destroy(&w->add_lock);
+    bell_fini(&w->bell);
     mem_free(w->sinks);
     mem_free(w->pollfds);
     mem_free(w);
@@ -62,6 +67,7 @@ enum err writer_new(const struct str *sinks, size_t n, const char *log_file,
     if (!w)
         return err_set(ctx, ERR_NOMEM, "out of memory");
     pthread_mutex_init(&w->add_lock, NULL);
+    bell_init(&w->bell);
     enum err e = open_all(w, sinks, n, log_file, ctx);
     if (e != ERR_OK) {
         writer_free(w);
@@ -80,11 +86,12 @@ struct queue *writer_add_queue(struct writer *w)
         return NULL;
     }
     wq->q = q;
+    queue_set_bell(q, &w->bell);
     for (size_t i = 0; i < w->n_sinks; i++)
         queue_cursor_init(q, &wq->cursors[i]);
     pthread_mutex_lock(&w->add_lock);
     wq->next = atomic_load_explicit(&w->queues, memory_order_relaxed);
-    atomic_store_explicit(&w->queues, wq, memory_order_release);
+    atomic_store_explicit(&w->queues, wq, memory_order_seq_cst); /* has_work */
     pthread_mutex_unlock(&w->add_lock);
     return q;
 }
@@ -93,6 +100,7 @@ void writer_log(void *writer, const char *line, size_t n)
 {
     struct writer *w = writer;
     log_queue_add(w->log, line, n);
+    bell_ring(&w->bell);
 }
 
 static void do_reopen(struct writer *w)
@@ -147,11 +155,30 @@ static void rest(struct writer *w, bool believe_poll)
     (void)poll(w->pollfds, n, LIMIT_WRITER_LOOK_MS);
 }
 
-static void look_and_rest(struct writer *w, uint64_t now_ns)
+/* Whether there is, or may soon be, something to do that nobody will ring for. All that the others do
+ * before they ring is asked for after the word that this thread sleeps, with loads that order them. */
+static bool has_work(void *owner)
 {
-    size_t wrote = look(w, now_ns);
-    if (wrote < BUSY_BYTES)
-        rest(w, wrote > 0);
+    struct writer *w = owner;
+    struct writer_queue *wq = atomic_load_explicit(&w->queues, memory_order_seq_cst);
+    if (atomic_load_explicit(&w->stop, memory_order_seq_cst) ||
+        atomic_load_explicit(&w->reopen, memory_order_seq_cst) || !log_queue_idle(w->log))
+        return true;
+    for (size_t i = 0; i < w->n_sinks; i++) {
+        if (sink_failing(w->sinks[i]))
+            return true;
+    }
+    for (; wq; wq = wq->next) {
+        if (queue_pending(wq->q))
+            return true;
+    }
+    return false;
+}
+
+static void sleep_until_rung(struct writer *w)
+{
+    atomic_store_explicit(&w->looked_ns, 0, memory_order_relaxed);
+    bell_sleep(&w->bell, has_work, w);
 }
 
 static bool anything_left(struct writer *w)
@@ -188,10 +215,16 @@ static void flush_all(struct writer *w)
 static void run(void *arg)
 {
     struct writer *w = arg;
+    unsigned in_vain = 0;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
         uint64_t now_ns = clock_mono_ns();
         atomic_store_explicit(&w->looked_ns, now_ns | 1, memory_order_relaxed);
-        look_and_rest(w, now_ns);
+        size_t wrote = look(w, now_ns);
+        in_vain = wrote || has_work(w) ? 0 : in_vain + 1;
+        if (in_vain >= IDLE_LOOKS)
+            sleep_until_rung(w);
+        else if (wrote < BUSY_BYTES)
+            rest(w, wrote > 0);
     }
     flush_all(w);
     atomic_store_explicit(&w->ended, true, memory_order_release);
@@ -204,7 +237,8 @@ enum err writer_start(struct writer *w)
 
 void writer_reopen(struct writer *w)
 {
-    atomic_store_explicit(&w->reopen, true, memory_order_relaxed);
+    atomic_store_explicit(&w->reopen, true, memory_order_seq_cst);
+    bell_ring(&w->bell);
 }
 
 bool writer_failing(const struct writer *w)
@@ -238,7 +272,8 @@ void writer_finish(struct writer *w)
 {
     if (!w)
         return;
-    atomic_store_explicit(&w->stop, true, memory_order_release);
+    atomic_store_explicit(&w->stop, true, memory_order_seq_cst);
+    bell_ring(&w->bell);
     if (!w->thread) {
         flush_all(w);
         writer_free(w);

@@ -1,4 +1,5 @@
-/* The writer: the only thread that blocks on a sink, audit or log. Looks at the queues every 5 ms. */
+/* The writer: the only thread that blocks on a sink, audit or log. Looks at the queues every 5 ms while something comes,
+ * and sleeps until somebody adds something when nothing has come for a while. */
 #pragma once
 #include "audit/queue.h"
 #include "base/err.h"

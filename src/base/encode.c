@@ -35,32 +35,37 @@ void encode_base64(struct buf *out, struct str in)
     }
 }
 
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
+/* Digits with 64 added, so that 0 is no digit. */
+static const unsigned char base64_digits[256] = {
+#define D(c, v) [c] = 64 + (v)
+#define D4(c, v) D(c, v), D((c) + 1, (v) + 1), D((c) + 2, (v) + 2), D((c) + 3, (v) + 3)
+#define D24(c, v)                                                                                  \
+    D4(c, v), D4((c) + 4, (v) + 4), D4((c) + 8, (v) + 8), D4((c) + 12, (v) + 12),                  \
+        D4((c) + 16, (v) + 16), D4((c) + 20, (v) + 20)
+    D24('A', 0), D('Y', 24),  D('Z', 25),  D24('a', 26), D('y', 50), D('z', 51),
+    D4('0', 52), D4('4', 56), D('8', 60), D('9', 61),  D('+', 62), D('/', 63),
+#undef D24
+#undef D4
+#undef D
+};
 
 /* One group of four, of which the last `pad` are '='. False also when bits that padding cuts off
  * are set. */
-static bool decode_group(struct buf *out, const char *four, size_t pad)
+static bool decode_group(char *out, const unsigned char *four, size_t pad)
 {
-    unsigned v = 0;
+    unsigned v = 0, all = 64;
     for (size_t i = 0; i < 4; i++) {
-        int digit = i < 4 - pad ? base64_value(four[i]) : 0;
-        if (digit < 0)
-            return false;
-        v = v << 6 | (unsigned)digit;
+        unsigned digit = i < 4 - pad ? base64_digits[four[i]] : 64;
+        all &= digit;
+        v = v << 6 | (digit & 63);
     }
-    if (v & ((1u << 8 * pad) - 1))
+    if (!all || v & ((1u << 8 * pad) - 1))
         return false;
-    char three[3] = {(char)(v >> 16), (char)(v >> 8), (char)v};
-    buf_add(out, three, 3 - pad);
+    out[0] = (char)(v >> 16);
+    if (pad < 2)
+        out[1] = (char)(v >> 8);
+    if (pad < 1)
+        out[2] = (char)v;
     return true;
 }
 
@@ -68,13 +73,15 @@ bool decode_base64(struct buf *out, struct str in)
 {
     if (in.n % 4)
         return false;
-    for (size_t i = 0; i < in.n; i += 4) {
-        size_t pad = 0;
-        if (i + 4 == in.n)
-            pad = in.p[i + 3] != '=' ? 0 : in.p[i + 2] == '=' ? 2 : 1;
-        if (!decode_group(out, in.p + i, pad))
+    size_t pad = !in.n || in.p[in.n - 1] != '=' ? 0 : in.p[in.n - 2] == '=' ? 2 : 1;
+    char *at = in.n ? buf_reserve(out, in.n / 4 * 3 - pad) : NULL;
+    if (!at)
+        return true; /* nothing to decode, or out has failed */
+    for (size_t i = 0; i < in.n; i += 4, at += 3) {
+        if (!decode_group(at, (const unsigned char *)in.p + i, i + 4 == in.n ? pad : 0))
             return false;
     }
+    out->n += in.n / 4 * 3 - pad;
     return true;
 }
 

@@ -99,7 +99,7 @@ struct source {
     struct broker *broker;
     const struct helper_env *env;
     const struct source_kind *kind;
-    char *key;                   /* in the broker's map */
+    struct str key;              /* in the broker's map */
     struct str id, reference;    /* whole reference */
     struct str rest;             /* of the reference, behind "scheme://" */
     struct capture_conf capture; /* cmd:// */

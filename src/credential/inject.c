@@ -1,14 +1,32 @@
 #include "credential/inject.h"
 #include "base/limits.h"
+#include "credential/inject_int.h"
 
 /* A token this long is nobody's word by chance, so it is looked for anywhere (decision K8). */
 enum { LONG_TOKEN = 16 };
 
 /* ---- looking for a token in a text ---- */
 
+/* Most texts are short; memmem has to look at the token first, which costs more than they do. */
+static bool holds_short(struct str text, struct str token)
+{
+    const char *p = text.p, *last = text.p + (text.n - token.n);
+    while (p <= last && (p = memchr(p, token.p[0], (size_t)(last - p) + 1)) != NULL) {
+        if (memcmp(p, token.p, token.n) == 0)
+            return true;
+        p++;
+    }
+    return false;
+}
+
 static bool holds(struct str text, struct str token)
 {
-    return token.n && text.n >= token.n && memmem(text.p, text.n, token.p, token.n) != NULL;
+    enum { SHORT_TEXT = 128 };
+    if (!token.n || text.n < token.n)
+        return false;
+    if (text.n <= SHORT_TEXT)
+        return holds_short(text, token);
+    return memmem(text.p, text.n, token.p, token.n) != NULL;
 }
 
 static int hex_digit(char c)
@@ -43,11 +61,14 @@ static bool begins_decoded(struct str text, struct str token, size_t *ret_used)
     return true;
 }
 
+static bool has_escapes(struct str text)
+{
+    return str_find(text, '%') < text.n;
+}
+
 static bool holds_decoded(struct str text, struct str token)
 {
     size_t used;
-    if (str_find(text, '%') == text.n)
-        return false;
     for (size_t i = 0; i < text.n; i++)
         if (begins_decoded(str_of(text.p + i, text.n - i), token, &used))
             return true;
@@ -139,6 +160,8 @@ static bool basic_leaks(struct str value, struct str token)
 static bool value_leaks(struct str value, struct str token)
 {
     struct str word, rest;
+    if (value.n < token.n) /* encoded it is longer still */
+        return false;
     if (token.n >= LONG_TOKEN && holds(value, token))
         return true;
     if (token.n < LONG_TOKEN) {
@@ -182,8 +205,13 @@ static struct str path_of(struct str target)
 
 static bool target_leaks(struct str target, struct str token)
 {
+    if (target.n < token.n) /* decoding makes nothing longer */
+        return false;
+    bool escapes = has_escapes(target);
     if (token.n >= LONG_TOKEN)
-        return holds(target, token) || holds_decoded(target, token);
+        return holds(target, token) || (escapes && holds_decoded(target, token));
+    if (!escapes && !holds(target, token))
+        return false; /* then no piece of it is the token */
     struct str path = path_of(target);
     size_t mark = str_find(path, '?');
     struct str query = mark < path.n ? str_of(path.p + mark + 1, path.n - mark - 1) : STR_NULL;
@@ -211,11 +239,9 @@ static bool fields_leak(const struct fields *fields, struct str token, bool drop
     return false;
 }
 
-enum err inject(const struct clients *clients, const struct decision *d, struct http_head *head,
-                struct errctx *ctx)
+static enum err must_not_leak(const struct clients *clients, const struct http_head *head,
+                              struct errctx *ctx)
 {
-    if (d->verdict != VERDICT_ALLOW)
-        return err_set(ctx, ERR_INTERNAL, "a request that was not allowed came to the injector");
     if (clients->auth_off)
         return ERR_OK;
     for (unsigned i = 0; i < clients->n; i++) {
@@ -229,6 +255,27 @@ enum err inject(const struct clients *clients, const struct decision *d, struct 
                            "the request would carry the gateway's own token or password upstream");
     }
     return ERR_OK;
+}
+
+enum err inject(const struct injection *in, struct http_head *head, struct buf *secret,
+                struct errctx *ctx)
+{
+    const struct decision *d = in->decision;
+    if (d->verdict != VERDICT_ALLOW || (d->credential >= 0) != (in->credential != NULL) ||
+        (in->credential && !in->material))
+        return err_set(ctx, ERR_INTERNAL, "a request that was not allowed came to the injector");
+    enum err e = in->credential ? inject_put(in, head, secret, ctx) : ERR_OK;
+    return e ? e : must_not_leak(in->clients, head, ctx);
+}
+
+bool inject_value_leaks(const struct clients *clients, struct str value)
+{
+    for (unsigned i = 0; !clients->auth_off && i < clients->n; i++) {
+        struct str token = secret_borrow(clients->v[i].token);
+        if (token.n && value_leaks(value, token))
+            return true;
+    }
+    return false;
 }
 
 bool inject_trailers_leak(const struct clients *clients, const struct fields *trailers)

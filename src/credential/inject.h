@@ -1,14 +1,29 @@
-/* The only place where a secret may enter a request: one call, on the head about to be written, after the upstream's identity is verified.
- * Routes come with a later issue; what holds without them is here: decisions K8 and K10. */
+/* The only place where a secret may enter a request: one call, on the head about to be written, after the upstream's identity is verified
+ * (decisions K7 to K10). */
 #pragma once
+#include "base/arena.h"
 #include "base/err.h"
+#include "credential/credential.h"
+#include "credential/material.h"
 #include "http/head.h"
 #include "policy/decide.h"
 #include "policy/identify.h"
 
-/* ERR_OK: the head may go. ERR_BAD_REQUEST: it still holds a client's token (K8: 16 bytes or more anywhere, also percent-decoded target and
- * Basic values; shorter ones only as a whole value, after a scheme word, Basic password, query value or path segment). */
-enum err inject(const struct clients *clients, const struct decision *d, struct http_head *head, struct errctx *ctx) MUST_CHECK;
+struct injection {
+    const struct clients *clients;
+    const struct decision *decision;
+    const struct credential *credential; /* NULL exactly when the decision names none */
+    const struct material *material;     /* of it */
+    size_t secret_at;                    /* url_path: where "{}" stands in head->target (phantom.h) */
+    struct arena *arena;                 /* for more room in head->fields */
+};
+/* ERR_OK: the head may go. With a credential it holds the secret, the client's own credential fields are dropped, and `secret` (initialised,
+ * empty; large enough: INJECT_SECRET_BYTES) is what head now points into: buf_wipe_fini once the head is written, which must go through
+ * sensitive memory. ERR_BAD_REQUEST: it still holds a client's token (K8: 16 bytes or more anywhere, also percent-decoded target and
+ * Basic values; shorter ones only as a whole value, after a scheme word, Basic password, query value or path segment).
+ * ERR_CREDENTIAL_UNAVAILABLE: what the source yields does not fit the route. ERR_NOMEM. */
+enum { INJECT_SECRET_BYTES = 1 << 20 };
+enum err inject(const struct injection *in, struct http_head *head, struct buf *secret, struct errctx *ctx) MUST_CHECK;
 /* The same look at a request's trailers (K11): true when one holds a client's token. */
 bool inject_trailers_leak(const struct clients *clients, const struct fields *trailers) MUST_CHECK;
 /* Whether a target or a host name holds a client's token: asked before any name is looked up (K8). In a host name only a long one counts. */

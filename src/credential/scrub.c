@@ -1,19 +1,23 @@
 /* Nothing that is told of a helper may hold what it returned. */
 #include "credential/credential_int.h"
-#include "base/mem.h"
 
 static const char marker[] = "[REDACTED]";
+
+static const char *find(const char *p, size_t n, struct str what)
+{
+    return what.n && n >= what.n ? memmem(p, n, what.p, what.n) : NULL;
+}
 
 /* Every occurrence of value in text becomes the marker. A text that finds no memory is emptied. */
 static void cut(struct buf *text, struct str value)
 {
     struct buf out;
     size_t at = 0;
-    if (value.n == 0 || text->n < value.n || !memmem(text->p, text->n, value.p, value.n))
+    if (!find(text->p, text->n, value))
         return;
     buf_init(&out, text->n * sizeof(marker) + 1);
     while (at < text->n) {
-        const char *hit = memmem(text->p + at, text->n - at, value.p, value.n);
+        const char *hit = find(text->p + at, text->n - at, value);
         size_t end = hit ? (size_t)(hit - text->p) : text->n;
         buf_add(&out, text->p + at, end - at);
         if (hit)
@@ -43,9 +47,8 @@ static void cut_words(struct buf *text, struct str out)
         size_t from = i;
         while (i < text->n && is_word_byte((unsigned char)text->p[i]))
             i++;
-        if (i - from >= WORD_BYTES && memmem(out.p, out.n, text->p + from, i - from)) {
+        if (i - from >= WORD_BYTES && find(out.p, out.n, str_of(text->p + from, i - from)))
             memset(text->p + from, '*', i - from);
-        }
         i += i == from;
     }
 }
@@ -111,7 +114,7 @@ static bool is_secret_key(struct str s)
 /* scheme://user:PASSWORD@host */
 static struct str add_authority(struct buf *out, struct str s)
 {
-    const char *scheme = memmem(s.p, s.n, "://", 3);
+    const char *scheme = find(s.p, s.n, STR("://"));
     size_t from = scheme ? (size_t)(scheme - s.p) + 3 : s.n;
     struct str host = str_of(s.p + from, s.n - from);
     size_t end = str_find(host, '/');
@@ -165,7 +168,7 @@ void scrub_argument(struct buf *ret_text, struct str argument, struct str before
 void reference_redact(struct buf *out, struct str reference)
 {
     struct str rest = reference;
-    const char *colon = memmem(reference.p ? reference.p : "", reference.n, "://", 3);
+    const char *colon = find(reference.p, reference.n, STR("://"));
     size_t n = colon ? (size_t)(colon - reference.p) + 3 : 0;
     struct str scheme = str_of(reference.p, n);
     rest = str_of(reference.p + n, reference.n - n);

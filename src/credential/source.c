@@ -66,7 +66,7 @@ static bool fill(struct source *s, const struct credential *c, struct str key)
     bool ok = true;
     s->id = take(s, c->id, &ok);
     s->reference = take(s, c->conf->credential_key, &ok);
-    s->key = (char *)take(s, key, &ok).p;
+    s->key = take(s, key, &ok);
     size_t colon = str_find(s->reference, ':');
     bool bare = !memmem(s->reference.p ? s->reference.p : "", s->reference.n, "://", 3);
     s->rest = bare ? s->reference

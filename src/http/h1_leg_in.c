@@ -165,6 +165,7 @@ static bool is_interim(const struct http_head *head)
 static bool begin_body(struct h1_leg *l, const struct http_head *head)
 {
     if (!l->client && is_interim(head)) {
+        l->no_reuse |= head->tainted; /* what it announced may be taken for the next answer */
         h1_in_start(l);
         return false;
     }

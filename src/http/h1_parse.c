@@ -47,24 +47,79 @@ static bool is_blank(char c)
 
 static size_t run_of(const char *p, size_t i, size_t end, unsigned class)
 {
+    while (i + 4 <= end) {
+        if (!is((unsigned char)p[i], class))
+            return i;
+        if (!is((unsigned char)p[i + 1], class))
+            return i + 1;
+        if (!is((unsigned char)p[i + 2], class))
+            return i + 2;
+        if (!is((unsigned char)p[i + 3], class))
+            return i + 3;
+        i += 4;
+    }
     while (i < end && is((unsigned char)p[i], class))
         i++;
     return i;
 }
 
-/* Values are most of a head: eight bytes at a time while none is a control or DEL. */
-static size_t run_of_value(const char *p, size_t i, size_t end)
+/* Which of eight bytes are below `least` (at most 0x80) or DEL: the lowest bit that is set tells the
+ * first one truly, those above it may be wrong. Bytes from 0x80 are neither. */
+static inline uint64_t below_or_del(uint64_t x, unsigned least)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+    uint64_t del = x ^ ones * 0x7f;
 
-    for (; i + 8 <= end; i += 8) {
-        uint64_t x;
-        memcpy(&x, p + i, 8);
-        uint64_t del = x ^ ones * 0x7f;
-        if ((((x - ones * 0x20) & ~x) | ((del - ones) & ~del)) & tops)
-            break;
+    return (((x - ones * least) & ~x) | ((del - ones) & ~del)) & tops;
+}
+
+static inline uint64_t equal_to(uint64_t x, unsigned byte)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+    uint64_t zero = x ^ ones * byte;
+
+    return (zero - ones) & ~zero & tops;
+}
+
+static inline uint64_t eight_at(const char *p)
+{
+    uint64_t x;
+
+    memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x;
+}
+
+/* Values are most of a head: eight bytes at a time, up to the first control or DEL. */
+static size_t run_of_value(const char *p, size_t i, size_t end)
+{
+    while (i + 8 <= end) {
+        uint64_t stop = below_or_del(eight_at(p + i), 0x20);
+
+        if (!stop) {
+            i += 8;
+            continue;
+        }
+        i += (size_t)__builtin_ctzll(stop) / 8;
+        if (p[i] != '\t')
+            return i;
+        i++;
     }
     return run_of(p, i, end, VALUE);
+}
+
+static size_t run_of_target(const char *p, size_t i, size_t end)
+{
+    for (; i + 8 <= end; i += 8) {
+        uint64_t x = eight_at(p + i);
+        uint64_t stop = below_or_del(x, 0x21) | equal_to(x, '#');
+
+        if (stop)
+            return i + (size_t)__builtin_ctzll(stop) / 8;
+    }
+    return run_of(p, i, end, TARGET);
 }
 
 /* ---- scanning ---- */
@@ -303,10 +358,45 @@ static size_t skip_run(unsigned state, const char *p, size_t i, size_t end)
     case ST_METHOD:
         return run_of(p, i, end, TOKEN);
     case ST_TARGET:
-        return run_of(p, i, end, TARGET);
+        return run_of_target(p, i, end);
     default:
         return i;
     }
+}
+
+/* The beginning of an ordinary head that is here as a whole: nothing is refused here, and what is
+ * out of the ordinary is left to those who go byte by byte. */
+static void skip_version(struct h1_scan *s, const char *p, size_t end)
+{
+    if (s->role == H1_REQUEST && end - s->pos >= 10 &&
+        memcmp(p + s->pos, "HTTP/1.1\r\n", 10) == 0) {
+        s->pos += 10;
+        s->state_ = ST_LINE; /* a request line has begun before its version */
+    } else if (s->role == H1_RESPONSE && end - s->pos >= 13 &&
+               memcmp(p + s->pos, "HTTP/1.1 200 ", 13) == 0) {
+        s->pos += 13;
+        s->state_ = ST_VALUE;
+        s->started = s->in_first_line_ = true;
+    }
+}
+
+/* Ordinary field lines that are here as a whole, likewise: token, colon, value, CR LF. */
+static void skip_lines(struct h1_scan *s, const char *p, size_t end)
+{
+    size_t i = s->pos;
+
+    s->in_first_line_ = false;
+    while (s->lines_ < LIMIT_HEAD_FIELDS) {
+        size_t colon = run_of(p, i, end, TOKEN);
+        if (colon == i || colon >= end || p[colon] != ':')
+            break;
+        size_t cr = run_of_value(p, colon + 1, end);
+        if (end - cr < 2 || p[cr] != '\r' || p[cr + 1] != '\n')
+            break;
+        i = cr + 2;
+        s->lines_++;
+    }
+    s->pos = (uint32_t)i;
 }
 
 enum err h1_scan(struct h1_scan *s, const char *p, size_t n, struct errctx *ctx)
@@ -314,6 +404,10 @@ enum err h1_scan(struct h1_scan *s, const char *p, size_t n, struct errctx *ctx)
     const size_t end = n < LIMIT_HEAD_BYTES ? n : LIMIT_HEAD_BYTES;
 
     while (s->state_ != ST_DONE) {
+        if (s->state_ == ST_FIXED && s->pos < end)
+            skip_version(s, p, end);
+        if (s->state_ == ST_LINE && s->pos < end)
+            skip_lines(s, p, end);
         s->pos = (uint32_t)skip_run(s->state_, p, s->pos, end);
         if (s->pos >= end)
             return end < LIMIT_HEAD_BYTES ? ERR_AGAIN : over_limit(s, ctx);

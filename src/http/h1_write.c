@@ -1,6 +1,4 @@
 #include "http/h1_write.h"
-#include <inttypes.h>
-#include <stdio.h>
 
 /* Made first, so that the whole head is one reservation and a row of copies. */
 struct framing_line {
@@ -10,9 +8,20 @@ struct framing_line {
 
 static void set_length(struct framing_line *w, uint64_t length)
 {
-    int n = snprintf(w->text, sizeof(w->text), "Content-Length: %" PRIu64 "\r\n", length);
+    static const char name[] = "Content-Length: ";
+    char digits[20];
+    size_t at = sizeof(digits), n = sizeof(name) - 1;
 
-    w->n = n > 0 ? (size_t)n : 0;
+    do {
+        digits[--at] = (char)('0' + length % 10);
+        length /= 10;
+    } while (length);
+    memcpy(w->text, name, n);
+    memcpy(w->text + n, digits + at, sizeof(digits) - at);
+    n += sizeof(digits) - at;
+    w->text[n++] = '\r';
+    w->text[n++] = '\n';
+    w->n = n;
 }
 
 static void set_chunked(struct framing_line *w)

@@ -3,6 +3,10 @@
 #include "base/mem.h"
 #include "net/pipe_pool.h"
 #include "net/stream_tcp.h"
+#include "sys/sock.h"
+
+/* After as long without a byte the kernel is told to ask whether both are still there. */
+enum { KEEPALIVE_AFTER_MS = 60000 };
 
 /* One direction. At most one of chunk and pipe holds bytes, and only while its sink takes no more.
  */
@@ -33,6 +37,7 @@ struct pump {
     struct timer idle;
     struct task freeing;
     bool over, lingering;
+    bool kept; /* the kernel looks after silent peers */
 };
 _Static_assert(sizeof(struct pump) <= 200, "one per tunnel");
 
@@ -291,6 +296,22 @@ static bool run_way(struct pump *p, unsigned i)
     return e != ERR_CANCELLED;
 }
 
+static uint64_t quiet_ms(const struct pump *p)
+{
+    return p->env->keepalive_ms ? p->env->keepalive_ms : KEEPALIVE_AFTER_MS;
+}
+
+static bool may_keep_alive(const struct pump *p)
+{
+    return !p->kept && p->idle_ms > quiet_ms(p);
+}
+
+/* Until the next look at a tunnel that is silent from now on. */
+static void wait_idle(struct pump *p)
+{
+    timer_set(p->env->loop, &p->idle, may_keep_alive(p) ? quiet_ms(p) : p->idle_ms);
+}
+
 static void on_ready(void *owner, struct stream *s)
 {
     struct pump *p = owner;
@@ -301,13 +322,26 @@ static void on_ready(void *owner, struct stream *s)
     if (p->way[1 - i].blocked && !run_way(p, 1 - i))
         return;
     if (!p->lingering && p->way[0].delivered + p->way[1].delivered != before)
-        timer_set(p->env->loop, &p->idle, p->idle_ms);
+        wait_idle(p);
+}
+
+static void keep_alive(struct pump *p)
+{
+    p->kept = true;
+    for (unsigned i = 0; i < 2; i++) {
+        int fd = stream_tcp_fd(p->side[i]);
+        if (fd >= 0)
+            sock_keepalive(fd);
+    }
+    timer_set(p->env->loop, &p->idle, p->idle_ms - quiet_ms(p));
 }
 
 static void on_idle(struct timer *t)
 {
     struct pump *p = CONTAINER_OF(t, struct pump, idle);
-    if (p->lingering)
+    if (!p->lingering && may_keep_alive(p))
+        keep_alive(p);
+    else if (p->lingering)
         finish(p, failed(p->way[0].state == WAY_DEAD ? 1 : 0));
     else
         finish(p, PUMP_IDLE);
@@ -333,7 +367,7 @@ enum err pump_new(const struct pump_env *env, struct stream *a, struct stream *b
     p->way[0].pipe.r = p->way[1].pipe.r = -1;
     task_init(&p->freeing, on_free);
     timer_init(&p->idle, on_idle);
-    timer_set(env->loop, &p->idle, idle_ms);
+    wait_idle(p);
     stream_own(a, on_ready, p);
     stream_own(b, on_ready, p);
     stream_again(a);

@@ -16,6 +16,7 @@ struct pump_env {
     struct pipe_pool *pipes;
     char *scratch; /* 64 KiB, valid within one call */
     size_t scratch_size;
+    uint64_t keepalive_ms; /* after as long without a byte the kernel asks the peers; 0: a minute */
 };
 struct pipe_pool *pipe_pool_new(void) MUST_CHECK;
 void pipe_pool_free(struct pipe_pool *p);

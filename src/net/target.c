@@ -18,10 +18,10 @@ struct str scheme_name(enum scheme s)
 /* Index of the first byte of s that is in the set; s.n when there is none. */
 static size_t find_any(struct str s, const char *set)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] && strchr(set, s.p[i]))
-            return i;
-    return s.n;
+    size_t at = s.n;
+    for (; *set; set++) /* one pass per member: far cheaper than a look into the set per byte */
+        at = str_find(str_of(s.p, at), *set);
+    return at;
 }
 
 static enum err parse_port(struct str text, uint16_t *ret_port, struct errctx *ctx)

@@ -35,7 +35,9 @@ static enum err cut_url(const struct entry *e, struct str *text, struct pattern 
     pattern->port = scheme_port(pattern->schemes == SCHEME_BIT_HTTPS ? SCHEME_HTTPS : SCHEME_HTTP);
     rest = str_of(rest.p + 3, rest.n - 3);
     size_t slash = str_find(rest, '/');
-    if (slash + 1 < rest.n || str_find(rest, '?') < rest.n || str_find(rest, '#') < rest.n)
+    if (str_find(rest, '?') < rest.n || str_find(rest, '#') < rest.n)
+        return invalid(e, "a query or fragment cannot be part of an entry");
+    if (slash + 1 < rest.n)
         return invalid(e, "path rules come with profiles, give the host alone");
     *text = str_of(rest.p, slash);
     return ERR_OK;

@@ -1,5 +1,6 @@
 #include "policy/identify.h"
 #include "base/encode.h"
+#include "base/mem.h"
 
 const char *auth_mechanism_name(enum auth_mechanism m)
 {
@@ -14,6 +15,10 @@ const char *auth_mechanism_name(enum auth_mechanism m)
         return "peer";
     case AUTH_INHERITED:
         return "inherited";
+    case AUTH_PHANTOM_PATH:
+        return "phantom_path";
+    case AUTH_PHANTOM_QUERY:
+        return "phantom_query";
     }
     return "none";
 }
@@ -42,18 +47,33 @@ static bool cut_scheme(struct str value, struct str *ret_scheme, struct str *ret
 
 /* The password of Basic credentials; the user name may be anything, and the password may hold
  * colons. */
-static const struct client *whose_basic(const struct clients *c, struct str encoded)
+static const struct client *whose_pair(const struct clients *c, struct str pair)
+{
+    size_t colon = str_find(pair, ':');
+    return colon < pair.n ? whose(c, str_of(pair.p + colon + 1, pair.n - colon - 1)) : NULL;
+}
+
+/* Longer than usual: decoded in memory of its own. */
+static const struct client *whose_long_basic(const struct clients *c, struct str encoded)
 {
     struct buf plain;
-    const struct client *found = NULL;
     buf_init(&plain, LIMIT_HEAD_BYTES);
-    if (decode_base64(&plain, encoded)) {
-        struct str pair = buf_str(&plain);
-        size_t colon = str_find(pair, ':');
-        if (colon < pair.n)
-            found = whose(c, str_of(pair.p + colon + 1, pair.n - colon - 1));
-    }
+    const struct client *found =
+        decode_base64(&plain, encoded) ? whose_pair(c, buf_str(&plain)) : NULL;
     buf_wipe_fini(&plain);
+    return found;
+}
+
+static const struct client *whose_basic(const struct clients *c, struct str encoded)
+{
+    enum { USUAL_BYTES = 192 };
+    char room[USUAL_BYTES];
+    struct buf plain = {.p = room, .cap_ = sizeof(room), .max_ = sizeof(room)};
+    if (encoded.n > USUAL_BYTES)
+        return whose_long_basic(c, encoded);
+    const struct client *found =
+        decode_base64(&plain, encoded) ? whose_pair(c, buf_str(&plain)) : NULL;
+    mem_wipe(room, encoded.n); /* also what was decoded before it turned out wrong */
     return found;
 }
 
@@ -107,10 +127,159 @@ static const struct client *by_phantom(const struct clients *c, const struct fie
     return NULL;
 }
 
-void identify(const struct clients *c, enum shape shape, const struct fields *fields,
-              struct identity *ret_identity)
+/* ---- the place that a route names ---- */
+
+bool phantom_in_path(struct str pattern, struct str path, size_t *ret_at, size_t *ret_n)
 {
-    bool origin_form = shape == SHAPE_REVERSE || shape == SHAPE_LOCAL;
+    const char *mark = pattern.n ? memmem(pattern.p, pattern.n, "{}", 2) : NULL;
+    if (!mark || !path.n)
+        return false;
+    size_t hole = (size_t)(mark - pattern.p);
+    struct str behind = str_of(pattern.p + hole + 2, pattern.n - hole - 2);
+    const char *found = hole ? memmem(path.p, path.n, pattern.p, hole) : path.p;
+    if (!found)
+        return false;
+    size_t at = (size_t)(found - path.p) + hole;
+    struct str rest = str_of(path.p + at, path.n - at);
+    size_t n = str_find(rest, '/');
+    if (behind.n) {
+        const char *end = rest.n ? memmem(rest.p, rest.n, behind.p, behind.n) : NULL;
+        if (!end)
+            return false;
+        n = (size_t)(end - rest.p);
+    }
+    *ret_at = at;
+    *ret_n = n;
+    return true;
+}
+
+bool phantom_in_query(struct str param, struct str query, size_t *at, struct str *ret_value)
+{
+    while (*at < query.n) {
+        struct str rest = str_of(query.p + *at, query.n - *at);
+        struct str pair = str_of(rest.p, str_find(rest, '&'));
+        *at += pair.n + 1;
+        if (pair.n > param.n && pair.p[param.n] == '=' && str_starts(pair, param)) {
+            *ret_value = str_of(pair.p + param.n + 1, pair.n - param.n - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct client *whose_encoded(const struct clients *c, struct str text)
+{
+    const struct client *found = whose(c, text);
+    struct buf plain;
+    if (found || str_find(text, '%') == text.n)
+        return found;
+    buf_init(&plain, LIMIT_HEAD_BYTES);
+    if (decode_percent(&plain, text) && buf_ok(&plain))
+        found = whose(c, buf_str(&plain));
+    buf_wipe_fini(&plain);
+    return found;
+}
+
+bool phantom_is(const struct clients *c, struct str text)
+{
+    return whose_encoded(c, text) != NULL;
+}
+
+/* Cut "literal" off the front, in any case. */
+static bool skip_literal(struct str *value, struct str literal)
+{
+    if (value->n < literal.n || !str_eq_nocase(str_of(value->p, literal.n), literal))
+        return false;
+    *value = str_of(value->p + literal.n, value->n - literal.n);
+    return true;
+}
+
+/* How long each "{}" of a format is in a value of n bytes; false: none can be. */
+static bool hole_size(struct str format, size_t n, size_t *ret_n)
+{
+    size_t holes = 0;
+    for (size_t i = 0; i + 1 < format.n; i++)
+        if (format.p[i] == '{' && format.p[i + 1] == '}')
+            holes++, i++;
+    size_t literal = format.n - 2 * holes;
+    if (!holes || n < literal || (n - literal) % holes)
+        return false;
+    *ret_n = (n - literal) / holes;
+    return true;
+}
+
+/* A value in the form of credential_format, the same token at every "{}". */
+static const struct client *by_format(const struct clients *c, struct str format, struct str value)
+{
+    const struct client *found = NULL;
+    size_t n;
+    if (!hole_size(format, value.n, &n))
+        return NULL;
+    while (format.n) {
+        const char *hole = memmem(format.p, format.n, "{}", 2);
+        size_t literal = hole ? (size_t)(hole - format.p) : format.n;
+        if (!skip_literal(&value, str_of(format.p, literal)))
+            return NULL;
+        format = str_of(format.p + literal, format.n - literal);
+        if (!hole)
+            break;
+        const struct client *this = whose(c, str_of(value.p, n));
+        if (!this || (found && found != this))
+            return NULL;
+        found = this;
+        value = str_of(value.p + n, value.n - n);
+        format = str_of(format.p + 2, format.n - 2);
+    }
+    return found;
+}
+
+static const struct client *by_place_header(const struct clients *c,
+                                            const struct phantom_place *place,
+                                            const struct fields *fields)
+{
+    const struct field *f = fields_get_name(fields, place->header);
+    if (!f)
+        return NULL;
+    struct str value = str_trim(f->value);
+    const struct client *found = by_value(c, value);
+    return found || place->kind == PHANTOM_BASIC ? found : by_format(c, place->format, value);
+}
+
+static const struct client *by_place(const struct clients *c, const struct phantom_place *place,
+                                     const struct facts *f, const struct fields *fields)
+{
+    size_t at = 0, n;
+    struct str value;
+    switch (place->kind) {
+    case PHANTOM_HEADER:
+    case PHANTOM_BASIC:
+        return by_place_header(c, place, fields);
+    case PHANTOM_PATH:
+        if (!phantom_in_path(place->pattern, f->path, &at, &n))
+            return NULL;
+        return whose_encoded(c, str_of(f->path.p + at, n));
+    case PHANTOM_QUERY:
+        if (!phantom_in_query(place->param, f->query, &at, &value))
+            return NULL;
+        return whose_encoded(c, value);
+    case PHANTOM_NONE:
+        break;
+    }
+    return NULL;
+}
+
+static enum auth_mechanism mechanism_of(const struct phantom_place *place)
+{
+    return !place                        ? AUTH_PHANTOM_HEADER
+           : place->kind == PHANTOM_PATH  ? AUTH_PHANTOM_PATH
+           : place->kind == PHANTOM_QUERY ? AUTH_PHANTOM_QUERY
+                                          : AUTH_PHANTOM_HEADER;
+}
+
+void identify_at(const struct clients *c, const struct facts *f, const struct phantom_place *place,
+                 const struct fields *fields, struct identity *ret_identity)
+{
+    bool origin_form = f->shape == SHAPE_REVERSE || f->shape == SHAPE_LOCAL;
     bool tried = false;
     *ret_identity = (struct identity){0};
     if (c->auth_off) {
@@ -120,12 +289,23 @@ void identify(const struct clients *c, enum shape shape, const struct fields *fi
     }
     ret_identity->client = by_proxy_authorization(c, fields, &tried);
     ret_identity->mechanism =
-        origin_form && !tried ? AUTH_PHANTOM_HEADER : AUTH_PROXY_AUTHORIZATION;
+        origin_form && !tried ? mechanism_of(place) : AUTH_PROXY_AUTHORIZATION;
     if (ret_identity->client)
         return;
+    if (origin_form && place && (ret_identity->client = by_place(c, place, f, fields)) != NULL) {
+        ret_identity->mechanism = mechanism_of(place);
+        return;
+    }
     if (origin_form && (ret_identity->client = by_phantom(c, fields)) != NULL) {
         ret_identity->mechanism = AUTH_PHANTOM_HEADER;
         return;
     }
     ret_identity->refusal = origin_form ? ERR_UNAUTHORIZED : ERR_PROXY_AUTH;
+}
+
+void identify(const struct clients *c, enum shape shape, const struct fields *fields,
+              struct identity *ret_identity)
+{
+    struct facts f = {.shape = shape};
+    identify_at(c, &f, NULL, fields, ret_identity);
 }

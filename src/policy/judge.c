@@ -375,12 +375,19 @@ static bool credentials_refuse(const struct judge *j, const struct route *only,
 
 /* ---- a request with method and path ---- */
 
-static bool approval_refuses(struct decision *d)
+/* Allowed, once somebody has said so: that is asked for at the very end (stage 5). */
+static void say_who_is_asked(struct decision *d)
 {
-    struct cause cause = {d->rule, d->origin, STR("make it an allow rule")};
-    return d->endpoint_judged && d->endpoint_action == ENDPOINT_ACT_APPROVE &&
-           decision_refuse(d, ERR_ENDPOINT_DENIED, &cause,
-                           "approval is not available in this version");
+    struct str who = d->approval_backend;
+    if (!d->endpoint_judged || d->endpoint_action != ENDPOINT_ACT_APPROVE)
+        return;
+    if (who.n)
+        (void)snprintf(d->reason, sizeof d->reason,
+                       "allowed if approval back end '%.*s' grants it when it is asked for",
+                       who.n > 100 ? 100 : (int)who.n, who.p);
+    else
+        (void)snprintf(d->reason, sizeof d->reason,
+                       "allowed if the default approval back end grants it when it is asked for");
 }
 
 /* Both say yes, perhaps after asking: the one that asks decides, else the one with the credential.
@@ -405,7 +412,8 @@ static bool rules_refuse(struct judge *j, const struct route *only)
     if (gates_refuse(j, &gate) || credentials_refuse(j, only, &best))
         return true;
     combine(j->d, &gate, &best);
-    return approval_refuses(j->d);
+    say_who_is_asked(j->d);
+    return false;
 }
 
 static const struct cause *path_cause(void)

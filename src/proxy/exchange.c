@@ -17,10 +17,10 @@ static const char *const state_names[] = {"judge", "resolve", "hold",  "credenti
 static const uint16_t state_next[] = {
     [EXCH_JUDGE] = TO(RESOLVE) | TO(HOLD) | TO(REPLY) | TO(DONE),
     [EXCH_RESOLVE] = TO(HOLD) | TO(REPLY) | TO(DONE),
-    [EXCH_HOLD] = TO(CREDENTIAL) | TO(REPLY) | TO(DONE),
-    [EXCH_CREDENTIAL] = TO(CONNECT) | TO(REPLY) | TO(DONE),
+    [EXCH_HOLD] = TO(HOLD) | TO(RESOLVE) | TO(CREDENTIAL) | TO(REPLY) | TO(DONE),
+    [EXCH_CREDENTIAL] = TO(CONNECT) | TO(SEND) | TO(RESOLVE) | TO(REPLY) | TO(DONE),
     [EXCH_CONNECT] = TO(SEND) | TO(TUNNEL) | TO(REPLY) | TO(DONE),
-    [EXCH_SEND] = TO(RELAY) | TO(TUNNEL) | TO(RESOLVE) | TO(REPLY) | TO(DONE),
+    [EXCH_SEND] = TO(RELAY) | TO(TUNNEL) | TO(RESOLVE) | TO(CREDENTIAL) | TO(REPLY) | TO(DONE),
     [EXCH_RELAY] = TO(DONE),
     [EXCH_TUNNEL] = TO(DONE),
     [EXCH_REPLY] = TO(DONE),
@@ -57,14 +57,14 @@ void exchange_wait_end(struct exchange *x)
 
 static void stage_hold(struct exchange *x);
 static void stage_credential(struct exchange *x);
-static void stage_connect(struct exchange *x);
 
 /* 2. Who is asking? Before any other judgement. */
 static enum err stage_identify(struct exchange *x)
 {
     struct request *r = x->request;
+    struct phantom_place place;
 
-    identify(&x->runtime->clients, r->facts.shape, &r->head.fields, &r->identity);
+    identify_at(&x->runtime->clients, &r->facts, secret_place(x, &place), &r->head.fields, &r->identity);
     x->record.auth_mechanism = (uint8_t)r->identity.mechanism;
     x->record.auth_none = r->identity.mechanism == AUTH_NONE;
     x->record.auth_failed = !r->identity.client;
@@ -117,8 +117,7 @@ static enum err take_route_target(struct exchange *x)
     return r->head.target.p ? ERR_OK : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
 }
 
-/* 3. May it go there? One pure call. */
-static enum err stage_decide(struct exchange *x)
+static enum err decide(struct exchange *x)
 {
     struct request *r = x->request;
     struct decision *d = &r->decision;
@@ -126,10 +125,30 @@ static enum err stage_decide(struct exchange *x)
     policy_decide(x->runtime->policy, &r->facts, d);
     record_decision(x);
     if (d->verdict == VERDICT_ALLOW)
-        return take_route_target(x);
+        return secret_choose(x);
     if (d->verdict == VERDICT_INTERCEPT)
         return err_set(&r->err, ERR_NOT_INTERCEPTED, "%s, which is not available in this version", d->reason);
     return err_set(&r->err, d->refusal, "%s", d->reason);
+}
+
+/* 3. May it go there? One pure call; two where the first one tells that a phantom stands in the target. */
+static enum err stage_decide(struct exchange *x)
+{
+    bool changed = false;
+    enum err e = secret_clean_reverse(x);
+
+    if (e == ERR_OK)
+        e = decide(x);
+    if (e == ERR_OK)
+        e = secret_clean_forward(x, &changed);
+    if (e == ERR_OK && changed)
+        e = decide(x);
+    if (e == ERR_OK)
+        e = take_route_target(x);
+    if (e == ERR_OK)
+        e = secret_refuse_browser(x);
+    secret_record(x);
+    return e;
 }
 
 /* New requests wait for an audit that must not miss them. */
@@ -172,6 +191,7 @@ static bool answer_options(struct exchange *x)
 static void judge(struct exchange *x, enum err head_err)
 {
     enum err e = classify(x, head_err);
+    bool phantom; /* may stand in the target: it is looked at when that was taken out */
 
     if (e == ERR_OK)
         e = stage_identify(x);
@@ -181,10 +201,13 @@ static void judge(struct exchange *x, enum err head_err)
         exchange_answer_local(x);
         return;
     }
-    if (e == ERR_OK)
+    phantom = x->request->facts.shape == SHAPE_REVERSE || secret_may_hide(x);
+    if (e == ERR_OK && !phantom)
         e = target_must_not_leak(x);
     if (e == ERR_OK)
         e = stage_decide(x);
+    if (e == ERR_OK && phantom)
+        e = target_must_not_leak(x);
     if (e == ERR_OK && x->request->head.framing == FRAMING_LENGTH)
         e = send_body_fits(x, x->request->head.length);
     if (e != ERR_OK) {
@@ -217,6 +240,11 @@ static struct str join_key(struct arena *a, char kind, uint16_t port, uint64_t t
     return str_of(p, n);
 }
 
+static struct tls_trust *trust_of(const struct exchange *x)
+{
+    return runtime_trust(x->runtime, x->request->decision.credential);
+}
+
 static bool make_key(struct exchange *x)
 {
     struct request *r = x->request;
@@ -224,7 +252,7 @@ static bool make_key(struct exchange *x)
     bool at_proxy = r->decision.chained && f->scheme == SCHEME_HTTP &&
                     (x->runtime->hop->kind == HOP_HTTP || x->runtime->hop->kind == HOP_HTTPS);
     struct str hop = r->decision.chained ? x->runtime->hop_text : STR_NULL;
-    uint64_t trust = f->scheme == SCHEME_HTTPS || hop.n ? tls_trust_id(x->runtime->trust) : 0;
+    uint64_t trust = f->scheme == SCHEME_HTTPS || hop.n ? tls_trust_id(trust_of(x)) : 0;
 
     if (at_proxy) /* plain requests share the connections to the proxy, whatever their host */
         r->key = join_key(&x->arena, 'p', (uint16_t)x->runtime->hop->kind, trust, STR(""), hop);
@@ -324,9 +352,30 @@ static void stage_hold(struct exchange *x)
     enum err e;
 
     exchange_set_state(x, EXCH_HOLD);
-    e = x->retried ? ERR_OK : hold_ask(x);
+    if (!x->hold_over && x->request->decision.endpoint_action == ENDPOINT_ACT_APPROVE &&
+        x->request->decision.endpoint_judged && secret_known_bad(x)) {
+        exchange_refuse(x, ERR_CREDENTIAL_UNAVAILABLE);
+        return;
+    }
+    e = x->hold_over ? ERR_OK : hold_ask(x);
+    if (e == ERR_AGAIN) {
+        if (x->session->client_fin) /* nobody is left to wait for it */
+            exchange_abort(x, ERR_CLIENT_ABORTED);
+        return;
+    }
+    exchange_hold_done(x, e);
+}
+
+/* A pooled connection that ended meanwhile takes the request back to stage 4. */
+void exchange_hold_done(struct exchange *x, enum err e)
+{
+    const struct request *r = x->request;
+
+    x->hold_over = true;
     if (e != ERR_OK)
         exchange_refuse(x, e);
+    else if (!x->up && !r->n_addrs && (r->decision.resolve_here || !r->decision.chained))
+        exchange_resolve(x);
     else
         stage_credential(x);
 }
@@ -337,21 +386,24 @@ static void stage_credential(struct exchange *x)
     enum err e;
 
     exchange_set_state(x, EXCH_CREDENTIAL);
-    e = x->request->decision.credential < 0 ? ERR_OK : ERR_CREDENTIAL_UNAVAILABLE;
-    if (e != ERR_OK)
+    e = secret_get(x);
+    if (e == ERR_OK)
+        exchange_connect(x);
+    else if (e != ERR_AGAIN)
         exchange_refuse(x, e);
-    else
-        stage_connect(x);
+}
+
+static void record_address(struct exchange *x, enum record_text which, const struct address *a)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    size_t n = address_text(a, text);
+
+    record_text(&x->record, which, str_of(text, n));
 }
 
 static void note_peer(struct exchange *x, const struct vetted_addr *peer)
 {
-    struct buf b;
-
-    buf_init(&b, 64);
-    address_format(&b, &peer->address);
-    record_text(&x->record, RECORD_UPSTREAM_ADDRESS, buf_str(&b));
-    buf_fini(&b);
+    record_address(x, RECORD_UPSTREAM_ADDRESS, &peer->address);
     x->record.has_upstream = true;
     if (x->request->decision.chained)
         record_text(&x->record, RECORD_UPSTREAM_PROXY, x->runtime->hop_text);
@@ -385,6 +437,8 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
         record_text(&x->record, RECORD_RULE_ORIGIN, STR(""));
     }
     if (e != ERR_OK) {
+        if (x->request->decision.chained) /* whoever failed, it was on this way */
+            record_text(&x->record, RECORD_UPSTREAM_PROXY, x->runtime->hop_text);
         (void)err_set(&x->request->err, e, "%s", ctx->text);
         exchange_refuse(x, e);
         return;
@@ -402,7 +456,7 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
 }
 
 /* 7. Pool, dial, chain, TLS verified. */
-static void stage_connect(struct exchange *x)
+void exchange_connect(struct exchange *x)
 {
     struct request *r = x->request;
     const struct facts *f = &r->facts;
@@ -420,6 +474,10 @@ static void stage_connect(struct exchange *x)
     enum err e;
 
     exchange_set_state(x, EXCH_CONNECT);
+    if (spec.tls && !(spec.client = worker_tls(x->worker, trust_of(x)))) {
+        exchange_refuse_nomem(x);
+        return;
+    }
     if (x->up) {
         x->record.upstream_reused = true;
         note_peer(x, &x->up->peer);
@@ -496,6 +554,8 @@ static void client_fin(void *owner, struct leg *l)
 
     (void)l;
     x->session->client_fin = true;
+    if (x->state == EXCH_HOLD)
+        exchange_abort(x, ERR_CLIENT_ABORTED);
 }
 
 static void client_write_error(void *owner, struct leg *l)
@@ -528,6 +588,8 @@ static void on_timer(struct timer *t)
         send_on_timer(x);
     else if (x->state == EXCH_RELAY)
         relay_on_timer(x);
+    else if (x->state == EXCH_HOLD)
+        hold_on_timer(x);
     else
         exchange_abort(x, ERR_STALLED);
 }
@@ -539,18 +601,13 @@ static void exchange_destroy(struct task *t);
 static void describe_client(struct exchange *x)
 {
     const struct session *s = x->session;
-    struct buf b;
 
     x->record.connection_id = s->id;
     x->record.client_uid = s->uid;
     x->record.has_uid = s->has_uid;
     record_text(&x->record, RECORD_LISTENER, x->worker->shared->points[s->listener].name);
-    if (!s->peer.family)
-        return;
-    buf_init(&b, 64);
-    address_format(&b, &s->peer);
-    record_text(&x->record, RECORD_CLIENT_ADDRESS, buf_str(&b));
-    buf_fini(&b);
+    if (s->peer.family)
+        record_address(x, RECORD_CLIENT_ADDRESS, &s->peer);
 }
 
 static struct exchange *exchange_new(struct session *s, struct leg *client)
@@ -570,7 +627,7 @@ static struct exchange *exchange_new(struct session *s, struct leg *client)
         slab_give(w->exchanges, x);
         return NULL;
     }
-    memset(x->request, 0, sizeof(*x->request));
+    memset(x->request, 0, offsetof(struct request, addrs));
     x->runtime = runtime_ref(w->runtime);
     timer_init(&x->timer, on_timer);
     task_init(&x->task, exchange_destroy);
@@ -578,6 +635,7 @@ static struct exchange *exchange_new(struct session *s, struct leg *client)
     x->record.timestamp_ms = clock_wall_ms();
     x->record.start_ns = clock_mono_ns();
     x->record.request_number = worker_id(w);
+    x->record.auth_none = true; /* until somebody is asked who he is */
     describe_client(x);
     s->exchange = x;
     leg_own(client, &exchange_client_events, x);
@@ -622,6 +680,11 @@ void exchange_start_refused(struct session *s, struct leg *client, const struct 
 void exchange_release_upstream(struct exchange *x)
 {
     exchange_wait_end(x);
+    hold_withdraw(x);
+    if (x->request) {
+        vault_cancel(x->request->vault_wait);
+        x->request->vault_wait = NULL;
+    }
     dns_cancel(x->query);
     connect_cancel(x->connector);
     upconn_close(x->up);
@@ -702,6 +765,8 @@ static void exchange_destroy(struct task *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, task);
 
+    if (x->request)
+        secret_release(x->request);
     arena_fini(&x->arena);
     record_fini(&x->record);
     runtime_unref(x->runtime);
@@ -782,8 +847,14 @@ static bool still_allowed(struct exchange *x, struct runtime *rt)
 
 void exchange_rejudge(struct exchange *x, struct runtime *runtime)
 {
-    if (x->state == EXCH_REPLY || still_allowed(x, runtime))
+    if (x->state == EXCH_REPLY)
         return;
+    if (still_allowed(x, runtime)) {
+        if (x->doomed) /* by an earlier reload */
+            err_clear(&x->request->err);
+        x->doomed = false;
+        return;
+    }
     if (x->request)
         (void)err_set(&x->request->err, ERR_POLICY_CHANGED, "the policy changed and no longer allows this");
     else

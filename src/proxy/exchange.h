@@ -3,6 +3,7 @@
 #pragma once
 #include "audit/record.h"
 #include "base/arena.h"
+#include "credential/vault.h"
 #include "http/hop.h"
 #include "http/leg.h"
 #include "net/pump.h"
@@ -22,7 +23,6 @@ struct request {
     struct facts facts;
     struct decision decision;
     struct identity identity;
-    struct vetted_addr addrs[LIMIT_DNS_ADDRESSES];
     unsigned n_addrs;
     struct str key;           /* pool key; p NULL: not poolable */
     enum upgrade upgrade;
@@ -32,7 +32,16 @@ struct request {
     bool replay_lost;         /* more was sent than is kept: the request cannot be sent again */
     char accept[29];          /* Sec-WebSocket-Accept that the 101 must carry */
     struct str body;          /* of an answer of our own */
+    uint32_t retry_after_s;   /* of a 429 */
+    const struct credential *credential; /* goes in; NULL: none does */
+    struct question question; /* what its source is asked; set with the material */
+    struct vault_wait *vault_wait;
+    struct material *material; /* the version in use */
+    size_t secret_at;         /* credential/inject.h */
+    struct http_head held_head; /* a 401 that waits for a newer version */
+    bool held, held_end, held_dead, held_done; /* it waits; no body follows; its connection died meanwhile; it is the answer */
     struct errctx err;        /* why it failed */
+    struct vetted_addr addrs[LIMIT_DNS_ADDRESSES]; /* last, and not zeroed: n_addrs of them are there */
 };
 
 struct exchange {
@@ -45,6 +54,7 @@ struct exchange {
     struct upconn *up;
     struct dns_query *query;
     struct connector *connector;
+    struct approval_wait *approval;
     struct pump *pump;
     struct stream *tunnel;    /* the upstream's stream until the pump has it */
     struct timer timer;
@@ -61,9 +71,11 @@ struct exchange {
     bool up_dead;             /* the upstream takes no more bytes */
     bool up_full, client_full; /* that side did not take all it was offered */
     bool retried;
+    bool hold_over;           /* the rate limit has counted it, and whoever had to be asked has granted it */
     bool close_client;        /* the answer says Connection: close */
     bool record_out;
     bool awaiting_100;        /* the client waits for its 100 and has sent no body yet */
+    bool watch_soon;          /* the answer has begun: progress is watched from the end of this turn on */
     bool doomed;              /* a reload denied it; ends after the drain timeout */
 };
 

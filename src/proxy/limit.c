@@ -6,28 +6,58 @@
 
 #include <pthread.h>
 
-/* GCRA: the theoretical arrival time moves on by one interval per request; how far it is ahead of now is the wait. */
+enum { HOUR_MS = 3600000, DAY_S = 86400 };
+
+/* What a specification says in ns, bounded so that no sum below overflows. */
+struct pace {
+    uint64_t interval; /* 0: no limit */
+    uint64_t slack;    /* how far a burst may run ahead */
+    uint64_t patience; /* the longest delay */
+};
+
+static struct pace pace_of(const struct limit_spec *spec)
+{
+    uint64_t burst = spec->burst ? spec->burst : 1, longest = HOUR_MS * NS_PER_MS;
+    struct pace p = {.interval = spec->per_minute ? 60 * 1000 * NS_PER_MS / spec->per_minute : 0};
+
+    p.slack = p.interval && burst - 1 > DAY_S * 1000 * NS_PER_MS / p.interval
+                  ? DAY_S * 1000 * NS_PER_MS
+                  : p.interval * (burst - 1);
+    p.patience = spec->max_delay_ms < HOUR_MS ? spec->max_delay_ms * NS_PER_MS : longest;
+    return p;
+}
+
+/* GCRA: the theoretical arrival time moves on by one interval per request; how far it is ahead of now is the wait. What a reload that
+ * made the limit wider left behind counts no more than this limit itself could have. */
 bool limit_take(struct limit *l, const struct limit_spec *spec, uint64_t now_ns, uint64_t *ret_delay_ns,
                 uint32_t *ret_retry_after_s)
 {
-    uint64_t interval = spec->per_minute ? 60 * 1000 * NS_PER_MS / spec->per_minute : 0;
-    uint64_t slack = interval * ((spec->burst ? spec->burst : 1) - 1);
+    struct pace p = pace_of(spec);
+    uint64_t most = now_ns + p.slack + p.patience + p.interval;
     uint64_t seen = atomic_load_explicit(&l->tat_, memory_order_relaxed), start, wait;
 
+    if (!p.interval) {
+        *ret_delay_ns = 0;
+        return true;
+    }
+    while (seen > most && !atomic_compare_exchange_weak_explicit(&l->tat_, &seen, most, memory_order_relaxed,
+                                                                 memory_order_relaxed))
+        ;
+    seen = seen > most ? most : seen;
     do {
         start = seen > now_ns ? seen : now_ns;
-        wait = start > now_ns + slack ? start - now_ns - slack : 0;
-        if (wait > spec->max_delay_ms * NS_PER_MS) {
-            *ret_retry_after_s = (uint32_t)((wait - spec->max_delay_ms * NS_PER_MS) / (1000 * NS_PER_MS)) + 1;
+        wait = start > now_ns + p.slack ? start - now_ns - p.slack : 0;
+        if (wait > p.patience) {
+            *ret_retry_after_s = (uint32_t)((wait - p.patience) / (1000 * NS_PER_MS)) + 1;
             return false;
         }
-    } while (interval && !atomic_compare_exchange_weak_explicit(&l->tat_, &seen, start + interval,
-                                                                memory_order_relaxed, memory_order_relaxed));
-    *ret_delay_ns = interval ? wait : 0;
+    } while (!atomic_compare_exchange_weak_explicit(&l->tat_, &seen, start + p.interval, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *ret_delay_ns = wait;
     return true;
 }
 
-/* A lock is taken when a runtime is built, never by a request. */
+/* A lock is taken when a worker meets a name for the first time. */
 struct limits {
     pthread_mutex_t lock;
     struct map by_name;
@@ -80,14 +110,19 @@ static struct named_limit *add_limit(struct limits *l, struct str name)
     return NULL;
 }
 
-struct limit *limits_get(struct limits *l, const char *name)
+struct str limit_name(const struct limit *l)
+{
+    return str_from(CONTAINER_OF(l, const struct named_limit, limit)->name);
+}
+
+struct limit *limits_get(struct limits *l, struct str name)
 {
     struct named_limit *found;
 
     (void)pthread_mutex_lock(&l->lock);
-    found = map_get(&l->by_name, str_from(name));
+    found = map_get(&l->by_name, name);
     if (!found)
-        found = add_limit(l, str_from(name));
+        found = add_limit(l, name);
     (void)pthread_mutex_unlock(&l->lock);
     return found ? &found->limit : NULL;
 }

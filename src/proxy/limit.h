@@ -1,6 +1,6 @@
 /* Rate limits across workers: one 64-bit atomic per limit (theoretical arrival time, GCRA), keyed by name so that a reload keeps it. */
 #pragma once
-#include "base/attr.h"
+#include "base/str.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,4 +21,5 @@ bool limit_take(struct limit *l, const struct limit_spec *spec, uint64_t now_ns,
 struct limits;
 struct limits *limits_new(void) MUST_CHECK;
 void limits_free(struct limits *l);
-struct limit *limits_get(struct limits *l, const char *name) MUST_CHECK; /* NULL: out of memory */
+struct limit *limits_get(struct limits *l, struct str name) MUST_CHECK; /* NULL: out of memory */
+struct str limit_name(const struct limit *l); /* of one that limits_get gave; lives as long as it */

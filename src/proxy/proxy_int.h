@@ -18,6 +18,8 @@ void exchange_record(struct exchange *x, enum err end);
 /* Time spent waiting for the upstream's side. */
 void exchange_wait_begin(struct exchange *x);
 void exchange_wait_end(struct exchange *x);
+/* Stage 7, once the credential is there. */
+void exchange_connect(struct exchange *x);
 /* From the beginning of stage 4 (a reused connection died). */
 void exchange_resolve(struct exchange *x);
 uint64_t exchange_timeout(const struct exchange *x, enum timeout_name t);
@@ -59,7 +61,33 @@ extern const struct leg_events exchange_upstream_events;
 /* Have gathered bytes handed to both sides at the end of this turn, unless more come and take them along. */
 void exchange_flush_soon(struct exchange *x);
 
+/* Once more, on a fresh connection. */
+void exchange_send_again(struct exchange *x);
+
+/* --- secret.c --- */
+/* Stage 2: where the phantom stands, in *room; NULL: the fields of decision K9 alone. */
+const struct phantom_place *secret_place(const struct exchange *x, struct phantom_place *room);
+/* Stage 3: facts (and the target) without the phantom, before a reverse request is judged, after any other was. */
+enum err secret_clean_reverse(struct exchange *x) MUST_CHECK;
+enum err secret_clean_forward(struct exchange *x, bool *ret_changed) MUST_CHECK;
+bool secret_may_hide(const struct exchange *x);
+/* The credential of the decision into the request; and what the record says of it. */
+enum err secret_choose(struct exchange *x) MUST_CHECK;
+void secret_record(struct exchange *x);
+enum err secret_refuse_browser(struct exchange *x) MUST_CHECK;
+/* Stage 5: known to be unusable (request->err says why): nobody is to be asked about this request. */
+bool secret_known_bad(struct exchange *x);
+/* Stage 6: ERR_OK, or ERR_AGAIN: exchange_connect or a refusal follows. */
+enum err secret_get(struct exchange *x) MUST_CHECK;
+/* Stage 8. What head points into afterwards is in *secret: buf_wipe_fini when it is written. */
+enum err secret_inject(struct exchange *x, struct http_head *head, struct buf *secret) MUST_CHECK;
+/* A final head came. True: it is a 401 that is held, or the request is on its way once more. */
+bool secret_take_401(struct exchange *x, const struct http_head *head, bool end);
+void secret_release(struct request *r);
+
 /* --- relay.c --- */
+/* A head that was held. */
+void relay_held(struct exchange *x, struct http_head *out, bool end);
 void relay_head(struct exchange *x, const struct http_head *head, bool end);
 size_t relay_body(struct exchange *x, struct str bytes);
 void relay_end(struct exchange *x, const struct fields *trailers);
@@ -83,5 +111,9 @@ extern const struct leg_events session_events;
 void session_set_state(struct session *s, enum session_state next);
 
 /* --- hold.c --- */
-/* Stage 5: rate limit and approval, once per exchange. Nothing asks for either yet, so the way is free. ERR_OK or ERR_AGAIN. */
+/* Stage 5: rate limit, then approval; once per exchange. ERR_OK; ERR_AGAIN: exchange_hold_done follows; ERR_RATE_LIMITED, ERR_NOMEM. */
 enum err hold_ask(struct exchange *x) MUST_CHECK;
+void hold_on_timer(struct exchange *x);
+void hold_withdraw(struct exchange *x); /* the exchange goes: so does its question */
+/* exchange.c: what was waited for in HOLD has come (ERR_OK), or is refused. */
+void exchange_hold_done(struct exchange *x, enum err e);

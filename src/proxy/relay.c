@@ -24,10 +24,11 @@ uint64_t exchange_quiet_ns(struct exchange *x)
     return now - x->progress_ns;
 }
 
-/* Looking four times per stall time costs nothing per byte. */
+/* Looking four times per stall time (or tunnel time, should that be shorter) costs nothing per byte. */
 void exchange_watch_progress(struct exchange *x)
 {
-    uint64_t ms = exchange_timeout(x, TIMEOUT_STALL) / 4;
+    uint64_t stall = exchange_timeout(x, TIMEOUT_STALL), quiet = exchange_timeout(x, TIMEOUT_TUNNEL);
+    uint64_t ms = (quiet < stall ? quiet : stall) / 4;
 
     (void)exchange_quiet_ns(x);
     timer_set(exchange_loop(x), &x->timer, ms ? ms : 1);
@@ -155,6 +156,8 @@ static void relay_final(struct exchange *x, struct http_head *out, bool end)
         proxy_wants_auth(x);
         return;
     }
+    if (!x->request->held_done && secret_take_401(x, out, end))
+        return;
     exchange_wait_end(x);
     x->record.status = x->record.upstream_status = out->status;
     look_for_connection_auth(x, out);
@@ -166,11 +169,17 @@ static void relay_final(struct exchange *x, struct http_head *out, bool end)
         exchange_abort(x, ERR_CLIENT_ABORTED);
         return;
     }
-    exchange_watch_progress(x);
+    x->watch_soon = true; /* most answers end before the turn does, and need no watch of their own */
     if (end)
         relay_end(x, NULL);
-    else
+    if (!exchange_over(x))
         exchange_flush_soon(x);
+}
+
+void relay_held(struct exchange *x, struct http_head *out, bool end)
+{
+    x->request->held_done = true;
+    relay_final(x, out, end);
 }
 
 void relay_head(struct exchange *x, const struct http_head *head, bool end)

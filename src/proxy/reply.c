@@ -122,8 +122,10 @@ static void text_body(struct exchange *x, struct str id, struct buf *b)
 
 /* ---------------------------------------------------------------- head */
 
-static bool add_challenge(struct fields *f, int status)
+static bool add_challenge(struct exchange *x, struct fields *f, int status)
 {
+    struct str seconds;
+
     if (status == 407)
         return fields_add(f, STR("Proxy-Authenticate"), STR("Basic realm=\"nono\"")) &&
                fields_add(f, STR("Proxy-Authenticate"), STR("Bearer realm=\"nono\""));
@@ -131,6 +133,10 @@ static bool add_challenge(struct fields *f, int status)
         return fields_add(f, STR("WWW-Authenticate"), STR("Bearer realm=\"nono\""));
     if (status == 503)
         return fields_add(f, STR("Retry-After"), STR("1"));
+    if (status == 429) {
+        seconds = arena_printf(&x->arena, "%u", x->request->retry_after_s);
+        return seconds.p && fields_add(f, STR("Retry-After"), seconds);
+    }
     return true;
 }
 
@@ -221,7 +227,7 @@ static void refuse_with(struct exchange *x, enum err e, struct str body, bool js
     head.reason = status_text(x, status);
     length = arena_printf(&x->arena, "%zu", body.n);
     if (!fields_add(&head.fields, STR("Content-Type"), json ? STR("application/json") : STR("text/plain")) ||
-        !add_challenge(&head.fields, status) ||
+        !add_challenge(x, &head.fields, status) ||
         (is_head && length.p && !fields_add(&head.fields, STR("Content-Length"), length))) {
         exchange_finish(x, e, SESSION_CLOSE);
         return;
@@ -273,6 +279,12 @@ void exchange_answer_local(struct exchange *x)
     if (str_eq(r->head.method, STR("TRACE"))) {
         (void)err_set(&r->err, ERR_TRACE_REFUSED, "TRACE is refused everywhere: it echoes what it gets");
         exchange_refuse(x, ERR_TRACE_REFUSED);
+        return;
+    }
+    if (!f->prefix.n) {
+        (void)err_set(&r->err, ERR_UNKNOWN_SERVICE,
+                      "this is the nono gateway: use it as an HTTP proxy (HTTP_PROXY, HTTPS_PROXY)");
+        exchange_refuse(x, ERR_UNKNOWN_SERVICE);
         return;
     }
     (void)err_set(&r->err, ERR_UNKNOWN_SERVICE,

@@ -22,17 +22,16 @@ static bool put_host(struct http_head *head, struct str value)
 static bool set_host(struct exchange *x, struct http_head *head)
 {
     const struct facts *f = &x->request->facts;
-    struct buf b;
-    struct str value;
+    size_t max = (size_t)f->host.n + sizeof("[]:65535");
+    struct buf b = {.p = arena_alloc(&x->arena, max), .cap_ = max, .max_ = max};
 
-    buf_init(&b, 300);
+    if (!b.p)
+        return false;
     if (f->port == scheme_port(f->scheme))
         hostname_format(&b, &f->host);
     else
         hostname_format_port(&b, &f->host, f->port);
-    value = arena_str(&x->arena, buf_str(&b));
-    buf_fini(&b);
-    return value.p && put_host(head, value);
+    return put_host(head, buf_str(&b));
 }
 
 /* Plain requests go to an HTTP proxy in absolute form, with its credentials. */
@@ -125,6 +124,9 @@ static void flush_now(struct task *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, task);
 
+    if (x->watch_soon)
+        exchange_watch_progress(x);
+    x->watch_soon = false;
     if (x->up && !x->up_dead)
         (void)leg_flush(x->up->leg); /* a failure is reported by on_write_error or on_reset */
     if (!exchange_over(x) && x->response_started && x->client)
@@ -144,14 +146,20 @@ static bool is_idempotent(struct str method) /* RFC 9110 9.2.2; TRACE is refused
            str_eq(method, STR("DELETE")) || str_eq(method, STR("OPTIONS"));
 }
 
+/* A reused connection may have died without our knowing; an upstream may refuse the credential. */
+static bool may_be_sent_again(const struct exchange *x)
+{
+    return x->request->material || (x->up->reused && is_idempotent(x->request->head.method));
+}
+
 /* Keep what was sent of the body while it may have to be sent again. */
 static void keep_for_replay(struct exchange *x, struct str sent)
 {
     struct request *r = x->request;
 
-    if (!x->up->reused || r->replay_lost || !sent.n)
+    if (!may_be_sent_again(x) || r->replay_lost || !sent.n)
         return;
-    if (!r->replay && is_idempotent(r->head.method))
+    if (!r->replay)
         r->replay = arena_alloc(&x->arena, LIMIT_CHUNK_BYTES);
     if (!r->replay || sent.n > LIMIT_CHUNK_BYTES - r->replay_n) {
         r->replay_lost = true;
@@ -282,6 +290,7 @@ void exchange_send(struct exchange *x)
 {
     struct request *r = x->request;
     struct http_head head = r->head; /* kept as it came: a second try starts from it */
+    struct buf secret;
     enum err e;
 
     exchange_set_state(x, EXCH_SEND);
@@ -291,9 +300,11 @@ void exchange_send(struct exchange *x)
         exchange_refuse_nomem(x);
         return;
     }
-    e = inject(&x->runtime->clients, &r->decision, &head, &r->err);
+    buf_init(&secret, INJECT_SECRET_BYTES);
+    e = secret_inject(x, &head, &secret);
     if (e == ERR_OK)
         e = send_head(x, &head, x->request_done && !r->replay_n && head.framing != FRAMING_CHUNKED);
+    buf_wipe_fini(&secret);
     if (e != ERR_OK) {
         exchange_refuse(x, e);
         return;
@@ -331,8 +342,10 @@ static void up_head(void *owner, struct leg *l, const struct http_head *head, bo
 
 static size_t up_body(void *owner, struct leg *l, struct str bytes)
 {
+    struct exchange *x = owner;
+
     (void)l;
-    return relay_body(owner, bytes);
+    return x->request->held ? 0 : relay_body(x, bytes);
 }
 
 static void up_end(void *owner, struct leg *l, const struct fields *trailers)
@@ -347,7 +360,7 @@ static void up_writable(void *owner, struct leg *l)
 
     (void)l;
     x->up_full = false;
-    if (!push_replay(x))
+    if (x->request->held || !push_replay(x))
         return;
     if (x->request_done && !x->up->leg->out_done) {
         if (x->request->replay_n)
@@ -357,7 +370,7 @@ static void up_writable(void *owner, struct leg *l)
     }
 }
 
-static void send_again(struct exchange *x)
+void exchange_send_again(struct exchange *x)
 {
     upconn_close(x->up);
     x->up = NULL;
@@ -374,12 +387,16 @@ static void up_reset(void *owner, struct leg *l, enum err e)
 {
     struct exchange *x = owner;
 
+    if (x->request->held) {
+        x->request->held_dead = true;
+        return;
+    }
     if (x->response_done && x->state == EXCH_RELAY) { /* the answer is whole; the rest of the request has nowhere to go */
         x->up_dead = true;
         return;
     }
     if (x->state == EXCH_SEND && e != ERR_BAD_RESPONSE && e != ERR_NOMEM && can_send_again(x)) {
-        send_again(x);
+        exchange_send_again(x);
         return;
     }
     if (x->response_started) {

@@ -108,11 +108,14 @@ static bool audit_behind(const struct session *s)
 static void read_next(struct session *s)
 {
     if (audit_behind(s)) {
+        if (s->state == SESS_OPEN) /* a new leg reads by itself */
+            leg_own(s->leg, NULL, NULL);
         list_push(&s->worker->waiting, &s->held_node);
         if (!timer_armed(&s->worker->held))
             timer_set(s->worker->loop, &s->worker->held, LIMIT_WRITER_LOOK_MS);
         return;
     }
+    leg_own(s->leg, &session_events, s);
     h1_leg_next(s->leg);
 }
 

@@ -16,6 +16,7 @@ static void on_pump_done(void *owner, enum pump_end why)
 /* Everything but the record goes: a tunnel that stays long keeps nothing else. */
 static void drop_request(struct exchange *x)
 {
+    secret_release(x->request);
     x->request = NULL;
     arena_fini(&x->arena);
 }

@@ -1,13 +1,15 @@
 #include "proxy/worker.h"
 
+#include "approval/approval.h"
 #include "base/log.h"
+#include "net/sockaddr.h"
 #include "net/stream_tcp.h"
 #include "proxy/proxy_int.h"
 #include "sys/loop.h"
 
 enum {
     CHUNKS_KEPT = 256,       /* free chunks a worker keeps: 4 MiB */
-    OVER_LIMIT_ANSWERED = 64, /* connections over the limit that get their 503 at the same time; more are just closed */
+    OVER_LIMIT_ANSWERED = 64, /* connections over the limit that get a session for their 503 at the same time */
     IDS_PER_BLOCK = 1024,
 };
 
@@ -40,6 +42,57 @@ static enum err use_trust(struct worker *w, struct tls_trust *trust)
     return ERR_OK;
 }
 
+/* ---------------------------------------------------------------- contexts of routes */
+
+struct route_tls {
+    uint64_t id; /* of the trust: a hash of its content */
+    struct tls_client *client;
+};
+
+struct tls_client *worker_tls(struct worker *w, struct tls_trust *trust)
+{
+    uint64_t id = tls_trust_id(trust);
+    struct route_tls *v;
+
+    if (id == tls_trust_id(w->tls_trust))
+        return w->tls;
+    for (unsigned i = 0; i < w->n_route_tls; i++)
+        if (w->route_tls[i].id == id)
+            return w->route_tls[i].client;
+    v = mem_realloc(w->route_tls, (w->n_route_tls + 1) * sizeof(*v));
+    if (!v)
+        return NULL;
+    w->route_tls = v;
+    v += w->n_route_tls;
+    if (tls_client_new(trust, &v->client) != ERR_OK)
+        return NULL;
+    v->id = id;
+    w->n_route_tls++;
+    return v->client;
+}
+
+static bool is_named(const struct runtime *rt, uint64_t id)
+{
+    for (size_t i = 0; rt && i < rt->n_route_trust; i++)
+        if (rt->route_trust[i] && tls_trust_id(rt->route_trust[i]) == id)
+            return true;
+    return false;
+}
+
+/* Those that no route of rt (NULL: none) has any more. */
+static void forget_tls(struct worker *w, const struct runtime *rt)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < w->n_route_tls; i++) {
+        if (is_named(rt, w->route_tls[i].id))
+            w->route_tls[kept++] = w->route_tls[i];
+        else
+            tls_client_free(w->route_tls[i].client);
+    }
+    w->n_route_tls = kept;
+}
+
 static void lend(struct worker *w)
 {
     w->h1 = (struct h1_env){.loop = w->loop, .chunks = w->chunks, .field_scratch = w->fields};
@@ -66,10 +119,13 @@ static bool make_parts(struct worker *w)
     w->scratch = mem_alloc(WORKER_SCRATCH);
     w->judge_scratch = mem_alloc(WORKER_JUDGE_SCRATCH);
     w->pump.pipes = pipe_pool_new();
+    w->approver = approver_new(w->loop, w->shared->control, w->shared->approvals, &w->up, &w->h1);
+    if (w->shared->broker)
+        w->vault = vault_new(w->loop, w->shared->control, w->shared->broker);
     if (writer_has_sinks(w->shared->writer))
         w->audit = writer_add_queue(w->shared->writer);
     return w->chunks && w->sessions && w->exchanges && w->dns && w->pool && w->fields && w->scratch &&
-           w->judge_scratch && w->pump.pipes && (w->audit || !writer_has_sinks(w->shared->writer));
+           w->judge_scratch && w->pump.pipes && w->approver && (w->vault || !w->shared->broker) && (w->audit || !writer_has_sinks(w->shared->writer));
 }
 
 static void on_held(struct timer *t);
@@ -89,6 +145,7 @@ enum err worker_new(struct shared *shared, unsigned index, struct loop *loop, st
     w->runtime = runtime_ref(runtime);
     list_init(&w->session_list);
     list_init(&w->waiting);
+    map_init(&w->limits);
     timer_init(&w->held, on_held);
     timer_init(&w->purge, on_purge);
     e = make_parts(w) ? use_trust(w, runtime->trust) : ERR_NOMEM;
@@ -118,8 +175,13 @@ void worker_free(struct worker *w)
     worker_end_all(w);
     timer_stop(w->loop, &w->held);
     timer_stop(w->loop, &w->purge);
+    vault_free(w->vault);
+    approver_free(w->approver);
+    map_fini(&w->limits);
     pool_free(w->pool);
     dns_free(w->dns);
+    forget_tls(w, NULL);
+    mem_free(w->route_tls);
     tls_client_free(w->tls);
     tls_trust_unref(w->tls_trust);
     loop_turn(w->loop, 0); /* the close list: what was closed above is freed here */
@@ -152,13 +214,53 @@ enum err worker_listen(struct worker *w, int fd, unsigned tag)
     return e;
 }
 
+/* Of the many over the limit those beyond OVER_LIMIT_ANSWERED: no session for them, but an answer as far as it goes out at once, and
+ * their record. */
+static void turn_away(struct worker *w, struct stream *s, const struct sock_addr *peer, unsigned tag)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\n"
+                                 "Connection: close\r\nContent-Length: 45\r\n\r\n"
+                                 "nono: the gateway is at its connection limit\n";
+    struct iovec iov = {(char *)answer, sizeof(answer) - 1};
+    struct record r;
+    struct address from = {0};
+    char text[ADDRESS_TEXT_SIZE];
+    size_t n = 0;
+
+    record_init(&r);
+    r.timestamp_ms = clock_wall_ms();
+    r.start_ns = clock_mono_ns();
+    r.connection_id = worker_id(w);
+    r.request_number = worker_id(w);
+    r.auth_none = true;
+    r.status = 503;
+    r.response_bytes = 45;
+    r.end = ERR_CONNECTION_LIMIT;
+    record_text(&r, RECORD_LISTENER, w->shared->points[tag].name);
+    record_text(&r, RECORD_REASON, STR("the gateway is at its connection limit (--max-connections)"));
+    if (peer && sockaddr_to_address(peer, &from, NULL)) {
+        address_text(&from, text);
+        record_text(&r, RECORD_CLIENT_ADDRESS, str_from(text));
+    }
+    if (w->audit)
+        (void)record_emit(w->audit, &r, "none", r.start_ns);
+    record_fini(&r);
+    if (stream_writev(s, &iov, 1, &n) == ERR_OK) /* as a courtesy */
+        (void)stream_shutdown(s);
+    stream_close(s, false);
+}
+
 void worker_adopt_stream(struct worker *w, struct stream *s, const struct sock_addr *peer, unsigned tag)
 {
     uint64_t max = w->shared->max_connections;
     bool over = max && atomic_load(&w->shared->connections) >= max;
 
-    if (w->draining || (over && w->n_over_limit >= OVER_LIMIT_ANSWERED)) {
+    if (w->draining) {
         stream_close(s, false);
+        return;
+    }
+    if (over && w->n_over_limit >= OVER_LIMIT_ANSWERED) {
+        turn_away(w, s, peer, tag);
         return;
     }
     session_start(w, s, peer, tag, over, stream_tcp_fd(s));
@@ -281,6 +383,7 @@ void worker_reload(struct worker *w, struct runtime *runtime)
     w->runtime = runtime;
     if (use_trust(w, runtime->trust) != ERR_OK)
         log_warn("out of memory: the former TLS trust stays in use");
+    forget_tls(w, runtime);
     each_session(w, rejudge);
     timer_set(w->loop, &w->purge, w->shared->drain_timeout_ms);
     runtime_unref(old);

@@ -2,8 +2,10 @@
 #pragma once
 #include "audit/queue.h"
 #include "audit/writer.h"
+#include "base/map.h"
 #include "base/slab.h"
 #include "config/runtime.h"
+#include "credential/vault.h"
 #include "http/h1_leg.h"
 #include "net/listener.h"
 #include "net/pump.h"
@@ -37,6 +39,10 @@ struct shared {
     struct worker *(*place)(struct worker *w);
     /* A draining worker has no session left (or had none); any number of times. NULL: nobody asks. */
     void (*on_empty)(struct worker *w);
+    struct loop *control;           /* of the broker; with it: */
+    struct broker *broker;          /* NULL: there are no credentials */
+    struct approvals *approvals;    /* NULL: there is no terminal */
+    struct limits *limits;          /* rate limits by name; NULL: none holds */
     void *server;
     uint64_t drain_timeout_ms;
 };
@@ -51,6 +57,12 @@ struct worker {
     struct dns *dns;
     struct tls_client *tls;
     struct tls_trust *tls_trust; /* of tls */
+    struct route_tls *route_tls; /* contexts of routes with a trust of their own */
+    unsigned n_route_tls;
+    struct vault *vault;         /* NULL without a broker */
+    struct approver *approver;
+    struct map limits;           /* of shared->limits, as far as they were met here */
+    uint64_t good_versions[64];  /* of credentials, that an upstream took (secret.c) */
     struct pool *pool;
     struct queue *audit;
     struct h1_env h1;
@@ -82,6 +94,8 @@ enum err worker_listen(struct worker *w, int fd, unsigned tag) MUST_CHECK;
 void worker_adopt(struct worker *w, int fd, const struct sock_addr *peer, unsigned tag);
 /* The same over any stream (simulations, tests). */
 void worker_adopt_stream(struct worker *w, struct stream *s, const struct sock_addr *peer, unsigned tag);
+/* The context over that trust: one per content, kept as long as a runtime names it. NULL: out of memory. Loop thread. */
+struct tls_client *worker_tls(struct worker *w, struct tls_trust *trust);
 /* A new unique number for a connection or request. */
 uint64_t worker_id(struct worker *w);
 /* Stop accepting, close idle connections; running exchanges go on. Loop thread. */

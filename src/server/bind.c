@@ -19,8 +19,14 @@ enum { BACKLOG = 4096 };
 
 static enum err refuse(const char *where, enum err e, int os_errno)
 {
-    (void)fprintf(stderr, "nono: cannot listen on %s: %s\n", where,
-                  e == ERR_IN_USE ? "address already in use" : err_errno_text(os_errno));
+    bool tcp = !str_starts(str_from(where), STR("unix:"));
+    const char *why = e == ERR_IN_USE && !tcp ? "address already in use: another program listens there"
+                      : e == ERR_IN_USE ? "address already in use: stop the program that listens there, or choose another "
+                                        "(--port 0 takes a free one)"
+                      : os_errno == EADDRNOTAVAIL ? "no interface of this machine has that address"
+                                                  : err_errno_text(os_errno);
+
+    (void)fprintf(stderr, "nono: cannot listen on %s: %s\n", where, why);
     return ERR_INVALID;
 }
 

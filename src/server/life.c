@@ -1,6 +1,7 @@
 /* From the first signal to the end. */
 #include "server/server_int.h"
 
+#include "approval/approval.h"
 #include "audit/lifecycle.h"
 #include "base/assert.h"
 #include "base/log.h"
@@ -44,6 +45,8 @@ static void stop_if_drained(struct server *s)
     if (s->stopping || !s->stop_wanted || s->n_drained < s->n_live)
         return;
     s->stopping = true;
+    if (s->shared.approvals)
+        approvals_stop(s->shared.approvals);
     server_tell(s, stop_worker);
     if (s->control)
         loop_stop(s->control);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "credential/broker.h"
 #include "sys/clock.h"
 #include "sys/notify.h"
 
@@ -23,7 +24,7 @@ static void build(struct job *j)
     struct reload *r = CONTAINER_OF(j, struct reload, job);
     struct server *s = r->server;
 
-    r->failed = runtime_load(s->config, s->token, s->generation + 1, &r->runtime, &r->report, &r->err);
+    r->failed = server_load_runtime(s, s->generation + 1, &r->runtime, &r->report, &r->err);
 }
 
 struct publish {
@@ -67,14 +68,15 @@ static bool more_than_one(const char *report)
     return end && end[1];
 }
 
-/* Line by line: each says its place. */
+/* Line by line: each says its place. An answer to an operator's signal is never held back by the
+ * once-a-minute rule. */
 static void log_report(const char *report)
 {
     struct str rest = str_from(report), line;
 
     while (str_next(&rest, '\n', &line))
         if (line.n)
-            log_warn("%.*s", STR_ARG(line));
+            log_write(LOG_WARN, "%.*s", STR_ARG(line));
 }
 
 static void done(struct job *j)
@@ -83,6 +85,8 @@ static void done(struct job *j)
     struct server *s = r->server;
 
     s->reloading = false;
+    if (r->failed == ERR_OK && broker_learn(s->broker, &r->runtime->config) != ERR_OK)
+        log_warn("out of memory: helpers may see what new env:// sources name");
     if (r->failed == ERR_OK && !s->stopping && publish(s, r->runtime)) {
         runtime_unref(s->runtime);
         s->runtime = r->runtime;
@@ -92,7 +96,7 @@ static void done(struct job *j)
     } else {
         runtime_unref(r->failed == ERR_OK ? r->runtime : NULL);
         server_record(s, "reload_failed", str_from(r->err.text));
-        log_warn("reload failed, the former configuration stays: %s", r->err.text);
+        log_write(LOG_WARN, "reload failed, the former configuration stays: %s", r->err.text);
     }
     if (r->report && (r->failed == ERR_OK || more_than_one(r->report)))
         log_report(r->report);

@@ -1,8 +1,10 @@
 #include "server/server.h"
 
+#include "approval/approval.h"
 #include "base/encode.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/limit.h"
 #include "server/server_int.h"
 #include "sys/clock.h"
 #include "sys/harden.h"
@@ -79,7 +81,7 @@ static enum err build_runtime(struct server *s)
     if (!s->token)
         return ERR_NOMEM;
     s->generation = 1;
-    e = runtime_load(s->config, s->token, s->generation, &s->runtime, &report, &ctx);
+    e = server_load_runtime(s, s->generation, &s->runtime, &report, &ctx);
     if (report && (e != ERR_OK || !s->config->silent))
         (void)fputs(report, stderr);
     else if (e != ERR_OK)
@@ -93,6 +95,16 @@ static unsigned count_workers(const struct server *s)
     unsigned n = s->config->workers ? s->config->workers : thread_usable_cores();
 
     return n > MAX_WORKERS ? MAX_WORKERS : n;
+}
+
+/* What requests are held back by: rate limits, and questions on the terminal. */
+static enum err open_holds(struct server *s)
+{
+    s->shared.control = s->control;
+    s->shared.limits = limits_new();
+    if (!s->shared.limits)
+        return ERR_NOMEM;
+    return approvals_new(s->control, &s->shared.approvals);
 }
 
 static enum err prepare(struct server *s)
@@ -124,6 +136,11 @@ static enum err prepare(struct server *s)
     if (e != ERR_OK)
         return e;
     server_record(s, "start", STR("")); /* before there can be any other record */
+    e = server_open_broker(s);
+    if (e == ERR_OK)
+        e = open_holds(s);
+    if (e != ERR_OK)
+        return e;
     return server_start_workers(s, workers);
 }
 
@@ -135,6 +152,10 @@ static enum err announce(struct server *s, server_ready_fn *ready, void *owner)
     struct server_ready facts = {.listeners = list, .n = s->n_bound, .runtime = s->runtime,
                                  .token = s->config->no_auth ? NULL : s->token};
 
+    struct str *missing = server_probe(s, &facts.n_missing);
+    enum err e;
+
+    facts.missing = missing;
     for (unsigned i = 0; i < s->n_bound; i++) {
         const struct listen_point *p = &s->points[i];
 
@@ -143,7 +164,9 @@ static enum err announce(struct server *s, server_ready_fn *ready, void *owner)
         if (p->is_unix)
             list[i].path = str_of(p->name.p + 5, p->name.n - 5);
     }
-    return ready(owner, &facts);
+    e = ready(owner, &facts);
+    mem_free(missing);
+    return e;
 }
 
 static void take_down(struct server *s)
@@ -154,6 +177,9 @@ static void take_down(struct server *s)
         while (s->reloading)
             loop_turn(s->control, 100 * NS_PER_MS);
         loop_turn(s->control, 0); /* what the workers said last: each message is freed by its receiver */
+        server_close_broker(s);
+        approvals_free(s->shared.approvals);
+        limits_free(s->shared.limits);
     }
     server_record(s, "stop", STR(""));
     if (s->writer)

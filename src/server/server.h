@@ -17,6 +17,10 @@ struct server_ready {
     size_t n;
     const struct secret *token; /* NULL with --no-auth */
     const struct runtime *runtime;
+    /* By route index: why its credential cannot be used now, as far as one sees without running a helper; empty: nothing is known against
+     * it. n_missing 0: nobody looked. */
+    const struct str *missing;
+    size_t n_missing;
 };
 /* Called once, on the main thread, when every listener is bound and accepts: writes the env file, then the banner. An error ends the
  * program with exit code 1 (the hook has said why on stderr). */

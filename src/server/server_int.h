@@ -32,6 +32,8 @@ struct server_thread {
 struct server {
     const struct config *config;
     struct loop *control;
+    struct broker *broker;       /* sources of credentials */
+    uint64_t warned_ns[32];      /* when a failing credential was last warned of, by its hash */
     struct signals *signals;
     struct shared shared;
     struct runtime *runtime;     /* the current one, for reload and the banner */
@@ -60,6 +62,15 @@ enum err server_start_workers(struct server *s, unsigned workers) MUST_CHECK;
 void server_tell(struct server *s, void (*fn)(struct worker *w));
 void server_join_workers(struct server *s);
 struct worker *server_place(struct worker *w);
+
+/* --- credentials.c --- */
+enum err server_open_broker(struct server *s) MUST_CHECK;
+/* One sentence per route, for the banner; mem_free. NULL: there are no routes, or out of memory. */
+struct str *server_probe(struct server *s, size_t *ret_n);
+void server_close_broker(struct server *s); /* after the workers have joined and control's loop has turned */
+/* runtime_load with the credentials compiled. Any thread. */
+enum err server_load_runtime(struct server *s, uint64_t generation, struct runtime **ret_runtime, char **ret_report,
+                             struct errctx *ctx) MUST_CHECK;
 
 /* --- reload.c --- */
 void server_reload(struct server *s);

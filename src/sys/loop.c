@@ -176,8 +176,8 @@ void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms)
 {
     uint64_t most = (UINT64_MAX - loop->now) / NS_PER_MS;
     uint64_t deadline = loop->now + (delay_ms < most ? delay_ms : most) * NS_PER_MS;
-    bool later = t->deadline_ != 0 && deadline >= t->deadline_;
     bool armed = t->deadline_ != 0;
+    bool later = armed && (deadline >= t->deadline_ || deadline >= wheel_due(&loop->wheel, t));
     t->deadline_ = deadline;
     if (later)
         return; /* its slot comes up earlier and corrects it */

@@ -112,10 +112,8 @@ enum err sock_connect(const struct sock_addr *to, int *ret_fd, int *ret_errno)
     int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(fd, ERR_SYSTEM, ret_errno);
-    if (is_tcp(&to->sa)) {
+    if (is_tcp(&to->sa))
         set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-        set_keepalive(fd); /* 0.3 us, and without the pace a dead peer shows after two hours */
-    }
     /* After EINTR the connection goes on being made. */
     if (connect(fd, &to->sa, to->len) < 0 && errno != EINPROGRESS && errno != EINTR)
         return fail(fd, ERR_SYSTEM, ret_errno);
@@ -160,8 +158,6 @@ static void prepare_accepted(int fd)
 
 void sock_keepalive(int fd)
 {
-    if (atomic_load_explicit(&inherit, memory_order_relaxed) == INHERIT_YES)
-        return;
     set_keepalive(fd);
     set_keepalive_pace(fd);
 }

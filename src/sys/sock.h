@@ -43,7 +43,9 @@ enum err sock_peer_uid(int fd, uint32_t *ret_uid) MUST_CHECK; /* unix sockets */
 void sock_shutdown_write(int fd);
 void sock_reset(int fd); /* SO_LINGER 0, so that closing sends a reset */
 void sock_close(int fd);
-void sock_keepalive(int fd); /* for connections that become tunnels; free where accepted sockets inherit it */
+/* Have the kernel ask a silent peer whether it is still there. Accepted sockets inherit it on Linux; of those that we connect, whoever
+ * keeps one asks for it: four system calls that most tunnels, which are short, do without. */
+void sock_keepalive(int fd);
 
 /* Pipes for splice. */
 enum err pipe_new(int ret_fds[2]) MUST_CHECK; /* [0] read, [1] write; 1 MiB where the kernel allows */

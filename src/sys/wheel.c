@@ -74,6 +74,16 @@ void wheel_put(struct wheel *w, struct timer *t, uint64_t now_ns)
         w->due_ns = at;
 }
 
+uint64_t wheel_due(const struct wheel *w, const struct timer *t)
+{
+    if (t->slot_ == SLOT_FIRING)
+        return UINT64_MAX;
+    unsigned level = t->slot_ / WHEEL_SLOTS;
+    uint64_t last = w->levels[level].tick;
+    uint64_t ahead = (t->slot_ - last) % WHEEL_SLOTS; /* 1 to 255: its own tick is still to come */
+    return ((last + ahead) << level_shift[level]) * NS_PER_MS;
+}
+
 void wheel_take(struct wheel *w, struct timer *t)
 {
     list_remove(&t->node_);

@@ -19,5 +19,7 @@ struct wheel {
 void wheel_init(struct wheel *w, uint64_t now_ns) NONNULL(1);
 void wheel_put(struct wheel *w, struct timer *t, uint64_t now_ns) NONNULL(1, 2);
 void wheel_take(struct wheel *w, struct timer *t) NONNULL(1, 2);
+/* When the slot of an armed timer comes up: whatever its deadline is by then, it is looked at. */
+uint64_t wheel_due(const struct wheel *w, const struct timer *t) NONNULL(1, 2);
 /* Fire what is due. Timer functions may arm and stop any timer. */
 void wheel_run(struct wheel *w, uint64_t now_ns) NONNULL(1);

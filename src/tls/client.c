@@ -51,6 +51,18 @@ static bool ctx_configure(SSL_CTX *ctx)
            SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) == 0;
 }
 
+/* A resumed session would not present it again. */
+static bool ctx_use_pair(SSL_CTX *ctx, const struct tls_pair *pair)
+{
+    if (!pair)
+        return true;
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    return SSL_CTX_use_certificate(ctx, pair->cert) == 1 &&
+           SSL_CTX_use_PrivateKey(ctx, pair->key) == 1 &&
+           (!pair->chain || SSL_CTX_set1_chain(ctx, pair->chain) == 1);
+}
+
 enum err tls_client_new(struct tls_trust *trust, struct tls_client **ret_client)
 {
     struct tls_client *c = mem_zalloc(sizeof(*c));
@@ -60,7 +72,7 @@ enum err tls_client_new(struct tls_trust *trust, struct tls_client **ret_client)
     c->trust = tls_trust_ref(trust);
     tls_sessions_init(&c->sessions);
     c->ctx = SSL_CTX_new(TLS_client_method());
-    if (!c->ctx || !ctx_configure(c->ctx)) {
+    if (!c->ctx || !ctx_configure(c->ctx) || !ctx_use_pair(c->ctx, tls_trust_pair(trust))) {
         ERR_clear_error();
         tls_client_unref(c);
         return ERR_NOMEM;
@@ -78,6 +90,13 @@ void tls_client_unref(struct tls_client *c)
     SSL_CTX_free(c->ctx);
     tls_trust_unref(c->trust);
     mem_free(c);
+}
+
+struct tls_client *tls_client_ref(struct tls_client *c)
+{
+    if (c)
+        c->refs++;
+    return c;
 }
 
 void tls_client_free(struct tls_client *c)

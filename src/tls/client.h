@@ -10,6 +10,14 @@ struct tls_client; /* a worker's context over one trust set; keeps sessions per 
  * one is ERR_INVALID with a sentence naming the variable and the path). Certificates are parsed when a chain names them: this takes
  * a fraction of a millisecond. Any thread. */
 enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_trust **ret_trust, struct errctx *ctx) MUST_CHECK;
+/* `base`, and what one route says in addition (paths; NULL: nothing): certificates to trust, and a client certificate (its chain behind it)
+ * with its key, PEM. Files are read now. ERR_INVALID with a sentence naming option and path. Connections made with different ones are never
+ * shared: the id is a hash of their contents. With a client certificate no session is resumed, so that it is always presented. */
+struct tls_route_files {
+    const char *ca, *cert, *key;
+};
+enum err tls_trust_route(struct tls_trust *base, const struct tls_route_files *files, struct tls_trust **ret_trust, struct errctx *ctx)
+    MUST_CHECK;
 struct tls_trust *tls_trust_ref(struct tls_trust *t);
 void tls_trust_unref(struct tls_trust *t);
 /* Hash of what it trusts, for pool keys. */
@@ -18,6 +26,7 @@ uint64_t tls_trust_id(const struct tls_trust *t);
 void tls_init(void);
 
 enum err tls_client_new(struct tls_trust *trust, struct tls_client **ret_client) MUST_CHECK;
+struct tls_client *tls_client_ref(struct tls_client *c); /* for one who makes a stream later; given back by tls_client_free; NULL is NULL */
 void tls_client_free(struct tls_client *c); /* streams made from it may outlive it (counted inside) */
 
 /* The result of a handshake. ERR_OK: the peer is verified for the host, bytes may flow. Otherwise ERR_UPSTREAM_TLS with a sentence in

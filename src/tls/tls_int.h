@@ -11,6 +11,24 @@
 /* --- trust.c --- */
 /* The store, loaded by whoever asks first; borrowed. NULL when out of memory. Any thread. */
 X509_STORE *tls_trust_store(struct tls_trust *t);
+/* A route's client certificate, or NULL. */
+const struct tls_pair *tls_trust_pair(const struct tls_trust *t);
+
+/* --- route.c: what one route adds --- */
+struct tls_pair {
+    X509 *cert;
+    STACK_OF(X509) *chain;
+    EVP_PKEY *key;
+};
+struct tls_route {
+    struct buf ca; /* PEM */
+    struct tls_pair pair; /* cert NULL: none */
+};
+void tls_route_fini(struct tls_route *r);
+/* Reads and checks the files; what is read goes into the hash. */
+enum err tls_route_load(struct tls_route *r, const struct tls_route_files *files, EVP_MD_CTX *hash, struct errctx *ctx);
+/* The whole file. 0, or errno. Born here: buf_fini after success. */
+int tls_read_file(const char *path, struct buf *ret_bytes);
 
 /* --- bundle.c: PEM certificates that enter a store when their name is asked for --- */
 struct tls_bundle {

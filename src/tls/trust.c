@@ -25,6 +25,7 @@ struct tls_trust {
     _Atomic(X509_STORE *) store;
     struct tls_bundle bundle; /* complete before the store is published */
     char *file, *dir;         /* in addition to the default; NULL: none */
+    struct tls_route route;   /* in addition to all that */
     uint64_t id;
 };
 
@@ -39,7 +40,7 @@ void tls_init(void)
 }
 
 /* The whole file. 0, or errno. */
-static int read_file(const char *path, struct buf *ret_bytes)
+int tls_read_file(const char *path, struct buf *ret_bytes)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -106,7 +107,7 @@ static void hash_place(EVP_MD_CTX *h, const char *path)
 static enum err check_file(const char *path, EVP_MD_CTX *h, struct errctx *ctx)
 {
     struct buf bytes;
-    int failed = read_file(path, &bytes);
+    int failed = tls_read_file(path, &bytes);
     if (failed == ENOMEM)
         return err_set(ctx, ERR_NOMEM, "out of memory while reading SSL_CERT_FILE");
     if (failed)
@@ -197,6 +198,52 @@ enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_t
     return ERR_OK;
 }
 
+static enum err route_id(struct tls_trust *t, const struct tls_trust *base,
+                         const struct tls_route_files *files, struct errctx *ctx)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *h = EVP_MD_CTX_new();
+    enum err e = ERR_OK;
+    if (!h || !EVP_DigestInit_ex(h, EVP_sha256(), NULL))
+        e = err_set(ctx, ERR_NOMEM, "out of memory");
+    if (!e)
+        hash_z(h, "base", &base->id, sizeof(base->id));
+    if (!e)
+        e = tls_route_load(&t->route, files, h, ctx);
+    if (!e && !EVP_DigestFinal_ex(h, sum, NULL))
+        e = err_set(ctx, ERR_NOMEM, "out of memory");
+    if (!e)
+        memcpy(&t->id, sum, sizeof(t->id));
+    EVP_MD_CTX_free(h);
+    return e;
+}
+
+enum err tls_trust_route(struct tls_trust *base, const struct tls_route_files *files,
+                         struct tls_trust **ret_trust, struct errctx *ctx)
+{
+    struct tls_trust *t = mem_zalloc(sizeof(*t));
+    if (!t)
+        return err_set(ctx, ERR_NOMEM, "out of memory");
+    atomic_init(&t->refs, 1);
+    pthread_mutex_init(&t->lock, NULL);
+    enum err e;
+    if (!copy_setting(base->file, &t->file) || !copy_setting(base->dir, &t->dir))
+        e = err_set(ctx, ERR_NOMEM, "out of memory");
+    else
+        e = route_id(t, base, files, ctx);
+    if (e) {
+        tls_trust_unref(t);
+        return e;
+    }
+    *ret_trust = t;
+    return ERR_OK;
+}
+
+const struct tls_pair *tls_trust_pair(const struct tls_trust *t)
+{
+    return t->route.pair.cert ? &t->route.pair : NULL;
+}
+
 struct tls_trust *tls_trust_ref(struct tls_trust *t)
 {
     atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
@@ -212,6 +259,7 @@ void tls_trust_unref(struct tls_trust *t)
     pthread_mutex_destroy(&t->lock);
     mem_free(t->file);
     mem_free(t->dir);
+    tls_route_fini(&t->route);
     mem_free(t);
 }
 
@@ -223,7 +271,7 @@ uint64_t tls_trust_id(const struct tls_trust *t)
 static void load_bundle(struct tls_bundle *b, const char *path)
 {
     struct buf bytes;
-    if (read_file(path, &bytes) != 0)
+    if (tls_read_file(path, &bytes) != 0)
         return;
     tls_bundle_add_pem(b, buf_str(&bytes));
     buf_fini(&bytes);
@@ -262,6 +310,8 @@ static X509_STORE *load(struct tls_trust *t)
     load_bundle(&t->bundle, X509_get_default_cert_file());
     if (t->file)
         load_bundle(&t->bundle, t->file);
+    if (t->route.ca.n)
+        tls_bundle_add_pem(&t->bundle, buf_str(&t->route.ca));
     (void)X509_LOOKUP_add_dir(dirs, X509_get_default_cert_dir(), X509_FILETYPE_PEM);
     if (t->dir)
         (void)X509_LOOKUP_add_dir(dirs, t->dir, X509_FILETYPE_PEM);

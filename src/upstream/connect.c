@@ -3,7 +3,9 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/stream_tcp.h"
 #include "policy/decide.h"
+#include "sys/sock.h"
 #include "upstream/chain.h"
 #include "upstream/dial.h"
 
@@ -24,6 +26,7 @@ struct connector {
     struct hostname host;
     uint16_t port;
     bool tls, tunnel;
+    struct tls_client *client; /* towards the target; counted */
     const struct hop *hop;
     uint64_t timeout_ms, handshake_ms;
     connect_fn *fn;
@@ -86,7 +89,11 @@ static void set_state(struct connector *c, enum connect_state to)
 
 static void on_free(struct task *task)
 {
-    mem_free(CONTAINER_OF(task, struct connector, free));
+    struct connector *c = CONTAINER_OF(task, struct connector, free);
+
+    tls_client_free(c->env.tls);
+    tls_client_free(c->client);
+    mem_free(c);
 }
 
 static void drop_chain(struct connector *c)
@@ -210,6 +217,8 @@ static void on_dialled(void *owner, enum err e, struct stream *s, const struct v
     }
     c->stream = s;
     c->result.peer = *peer;
+    if ((c->tls || !c->tunnel) && stream_tcp_fd(s) >= 0)
+        sock_keepalive(stream_tcp_fd(s)); /* it may wait long for answers; a tunnel sees to itself */
     go_on(c);
 }
 
@@ -313,7 +322,7 @@ static void enter_tls(struct connector *c, enum connect_state state)
     struct stream *under = c->stream;
     c->stream = NULL;
     set_state(c, state);
-    if (tls_client_stream(c->env.tls, under, to_hop ? &c->hop->host : &c->host,
+    if (tls_client_stream(to_hop ? c->env.tls : c->client, under, to_hop ? &c->hop->host : &c->host,
                           to_hop ? c->hop->port : c->port, c->env.scratch, c->env.scratch_size,
                           on_tls, c, &c->stream))
         fail_nomem(c);
@@ -434,6 +443,9 @@ enum err connect_start(const struct up_env *env, const struct connect_spec *spec
     if (!c)
         return ERR_NOMEM;
     c->env = *env;
+    if (c->env.tls) /* a reload may replace the worker's before we come to TLS */
+        (void)tls_client_ref(c->env.tls);
+    c->client = tls_client_ref(spec->client ? spec->client : env->tls);
     c->fn = fn, c->owner = owner;
     copy_spec(c, spec);
     set_name(c);

@@ -22,6 +22,7 @@ struct connect_spec {
     const struct hostname *host; /* target; copied */
     uint16_t port;
     bool tls;                    /* TLS to the target */
+    struct tls_client *client;   /* with which trust and client certificate; NULL: the environment's */
     const struct hop *hop;       /* NULL: direct; must outlive the connector */
     bool tunnel;                 /* http(s) hop: ask it for a tunnel; false: the stream speaks to the proxy itself */
     const struct vetted_addr *addrs; /* direct and socks5: the target's addresses that policy let through; copied; at most 32 */

@@ -76,6 +76,63 @@ static void test_order(void **state)
     queue_free(q);
 }
 
+/* A line written in place is there once it is committed, as long as it became. */
+static void test_in_place(void **state)
+{
+    (void)state;
+    static struct reader r;
+    static char line[80000];
+    struct queue *q = queue_new();
+    const char *p;
+    size_t n;
+    for (unsigned i = 0; i < 15000; i++) {
+        size_t len = line_of(i, line);
+        char *at = queue_reserve(q, len + i % 3 * 1000);
+        assert_non_null(at);
+        memset(at, '?', len + i % 3 * 1000);
+        if (i % 4 == 1) { /* thought better of it */
+            at = queue_reserve(q, len);
+            assert_non_null(at);
+        }
+        uint64_t before = queue_pending(q);
+        memcpy(at, line, len);
+        queue_commit(q, len);
+        assert_int_equal(queue_pending(q), before + len);
+        if (i % 50 == 0 && queue_peek(q, &p, &n)) {
+            feed(&r, p, n);
+            queue_done(q, n);
+        }
+    }
+    while (queue_peek(q, &p, &n)) {
+        feed(&r, p, n);
+        queue_done(q, n);
+    }
+    assert_int_equal(r.next, 15000);
+    assert_false(r.split);
+    assert_null(queue_reserve(q, SIZE_MAX));
+    assert_int_equal(queue_lost(q), 1);
+    queue_free(q);
+}
+
+/* Several emptied blocks come back: what fits into them needs no memory. */
+static void test_recycled(void **state)
+{
+    (void)state;
+    static char line[30000];
+    struct queue *q = queue_new();
+    const char *p;
+    size_t n;
+    for (int i = 0; i < 10; i++) /* two of these fill a block */
+        assert_true(queue_add(q, line, sizeof(line)));
+    while (queue_peek(q, &p, &n))
+        queue_done(q, n);
+    mem_fail_after(0, true);
+    for (int i = 0; i < 10; i++)
+        assert_true(queue_add(q, line, sizeof(line)));
+    mem_fail_after(-1, false);
+    queue_free(q);
+}
+
 /* The spare block takes what comes when memory runs out; after it, lines are counted as lost. */
 static void test_no_memory(void **state)
 {
@@ -170,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_in_place), cmocka_unit_test(test_recycled),
         cmocka_unit_test(test_bound), cmocka_unit_test(test_two_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

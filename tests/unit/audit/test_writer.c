@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -548,6 +549,89 @@ static void test_no_memory(void **state)
     assert_true(done && n > 8);
 }
 
+static long switches(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_nvcsw;
+}
+
+/* With nothing to do it sleeps; a line, a log line, a wish to reopen and the end wake it. */
+static void test_sleeps_and_wakes(void **state)
+{
+    (void)state;
+    char old[80];
+    struct writer *w = make(path[0], NULL, path[1]);
+    struct queue *q = writer_add_queue(w);
+    assert_int_equal(writer_start(w), ERR_OK);
+    assert_true(queue_add(q, "first\n", 6));
+    UNTIL(queue_pending(q) == 0);
+    wait_ms(400);
+    long before = switches();
+    wait_ms(1000); /* 200 looks if it did not sleep */
+    assert_in_range(switches() - before, 0, 60);
+    assert_false(writer_failing(w));
+    assert_true(queue_add(q, "second\n", 7));
+    UNTIL(queue_pending(q) == 0);
+    wait_ms(400);
+    log_into(w);
+    log_error("a line");
+    UNTIL(count(read_file(path[1]), "a line") == 1);
+    wait_ms(400);
+    snprintf(old, sizeof(old), "%.69s.old", path[0]);
+    assert_int_equal(rename(path[0], old), 0);
+    writer_reopen(w);
+    UNTIL(access(path[0], F_OK) == 0);
+    wait_ms(400);
+    struct queue *late = writer_add_queue(w); /* while it sleeps */
+    assert_true(queue_add(late, "third\n", 6));
+    UNTIL(queue_pending(late) == 0);
+    wait_ms(400);
+    double start = seconds();
+    writer_finish(w);
+    assert_true(seconds() - start < 5);
+    assert_true(str_eq(read_file(path[0]), STR("third\n")));
+}
+
+enum { PULSES = 40 };
+
+static void *pulse(void *arg)
+{
+    struct queue *q = arg;
+    for (int i = 0; i < PULSES; i++) {
+        if (!queue_add(q, "pulse\n", 6))
+            break;
+        wait_ms(90 + i % 40); /* around the moment when it goes to sleep */
+    }
+    return NULL;
+}
+
+/* No line is left lying, whatever the moment it comes at: for every one of several queues whose
+ * pauses are about as long as the writer waits before it sleeps. */
+static void test_no_wake_is_lost(void **state)
+{
+    (void)state;
+    pthread_t t[4];
+    struct queue *q[4];
+    struct writer *w = make(path[0], NULL, NULL);
+    assert_int_equal(writer_start(w), ERR_OK);
+    for (int i = 0; i < 4; i++)
+        assert_non_null(q[i] = writer_add_queue(w));
+    for (int i = 0; i < 40; i++) { /* one at a time: nobody else wakes it */
+        assert_true(queue_add(q[0], "pulse\n", 6));
+        UNTIL(queue_pending(q[0]) == 0);
+        wait_ms(95 + i % 20);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, pulse, q[i]), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    for (int i = 0; i < 4; i++)
+        UNTIL(queue_pending(q[i]) == 0);
+    writer_finish(w);
+    assert_int_equal(count(read_file(path[0]), "pulse\n"), 40 + 4 * PULSES);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, cleanup)
 
 int main(void)
@@ -567,6 +651,8 @@ int main(void)
         CASE(test_exit_in_time),
         CASE(test_log_file_unusable),
         CASE(test_no_memory),
+        CASE(test_sleeps_and_wakes),
+        CASE(test_no_wake_is_lost),
     };
     signal(SIGPIPE, SIG_IGN); /* as main does */
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

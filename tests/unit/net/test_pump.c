@@ -154,7 +154,7 @@ static struct world *world_new(enum kind kind)
     assert_non_null(w);
     assert_int_equal(loop_new_epoll(&w->loop), ERR_OK);
     w->env = (struct pump_env){w->loop, chunk_pool_new(4), pipe_pool_new(), w->scratch,
-                               sizeof(w->scratch)};
+                               sizeof(w->scratch), 0};
     struct stream *sides[2];
     for (unsigned i = 0; i < 2; i++) {
         struct stream *ends[2];
@@ -305,7 +305,7 @@ static void unread_bytes_go_first(void **state)
         memset(early, 'e', sizeof(early));
         assert_int_equal(loop_new_epoll(&w->loop), ERR_OK);
         w->env = (struct pump_env){w->loop, chunk_pool_new(4), pipe_pool_new(), w->scratch,
-                                   sizeof(w->scratch)};
+                                   sizeof(w->scratch), 0};
         tcp_streams(w->loop, 0, a);
         tcp_streams(w->loop, 0, b);
         assert_int_equal(stream_unread(a[1], str_of(early, n)), ERR_OK);
@@ -422,6 +422,47 @@ static void back_pressure_is_bounded(void **state)
     }
 }
 
+static int asks_peer(const struct stream *s)
+{
+    int on = -1;
+    socklen_t n = sizeof(on);
+    assert_int_equal(getsockopt(stream_tcp_fd(s), SOL_SOCKET, SO_KEEPALIVE, &on, &n), 0);
+    return on;
+}
+
+/* The kernel is told to ask silent peers only after a while, and the idle time is no other for it. */
+static void keepalive_comes_with_silence(void **state)
+{
+    (void)state;
+    struct world *w = world_new(TCP);
+    struct stream *a[2], *b[2];
+    struct world second = {0};
+    w->env.keepalive_ms = 200;
+    tcp_streams(w->loop, 0, a);
+    tcp_streams(w->loop, 0, b);
+    assert_int_equal(asks_peer(b[0]), 0); /* the end that connected */
+    second.loop = w->loop;
+    assert_int_equal(pump_new(&w->env, a[1], b[0], 600, on_done, &second, &second.pump), ERR_OK);
+    uint64_t start = clock_mono_ns(), asked_ms = 0, now_ms;
+    size_t n;
+    while (!second.done) {
+        (void)usleep(5000);
+        loop_turn(w->loop, 20000000);
+        now_ms = (clock_mono_ns() - start) / NS_PER_MS;
+        if (now_ms < 300)
+            assert_int_equal(write_one(a[0], "x", 1, &n), ERR_OK);
+        if (!second.done && !asked_ms && asks_peer(b[0]))
+            asked_ms = now_ms;
+    }
+    assert_int_equal(second.why, PUMP_IDLE);
+    assert_in_range(asked_ms, 450, 850);
+    assert_in_range((clock_mono_ns() - start) / NS_PER_MS, 850, 1700);
+    pump_free(second.pump, false);
+    stream_close(a[0], false);
+    stream_close(b[1], false);
+    world_free(w);
+}
+
 static void idle_ends_it(void **state)
 {
     (void)state;
@@ -520,6 +561,7 @@ int main(void)
         CASE(an_early_answer_arrives),
         CASE(an_aborted_download_stops),
         CASE(back_pressure_is_bounded),
+        CASE(keepalive_comes_with_silence),
         CASE(idle_ends_it),
         CASE(out_of_memory),
     };

@@ -112,7 +112,7 @@ static const struct row rows[] = {
     {RULES_ALLOW, "user@example.com", NULL, "user information"},
     {RULES_ALLOW, "https://user@example.com", NULL, "user information"},
     {RULES_ALLOW, "https://github.com/org/**", NULL, "path rules come with profiles"},
-    {RULES_ALLOW, "https://github.com?x", NULL, "path rules come with profiles"},
+    {RULES_ALLOW, "https://github.com?x", NULL, "a query or fragment cannot be part of an entry"},
     {RULES_ALLOW, "https://10.0.0.0/8", NULL, "path rules come with profiles"},
     {RULES_ALLOW, "ftp://localhost", NULL, "http or https"},
     {RULES_ALLOW, "https://", NULL, "empty"},

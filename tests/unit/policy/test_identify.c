@@ -133,6 +133,77 @@ static void test_rows(void **state)
     }
 }
 
+/* The place that a route names (C2, B15). */
+struct place_row {
+    struct phantom_place place;
+    const char *lines, *path, *query;
+    const char *who;
+    enum auth_mechanism mechanism;
+};
+
+#define IN_HEADER(h, f) {.kind = PHANTOM_HEADER, .header = {h, sizeof(h) - 1}, .format = {f, sizeof(f) - 1}}
+#define IN_PATH(p) {.kind = PHANTOM_PATH, .pattern = {p, sizeof(p) - 1}}
+#define IN_QUERY(p) {.kind = PHANTOM_QUERY, .param = {p, sizeof(p) - 1}}
+
+static const struct place_row place_rows[] = {
+    {IN_HEADER("X-In", "{}"), "x-in: " TOKEN, "/", NULL, "one", AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "key {}"), "X-In: KEY " TOKEN, "/", NULL, "one", AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "key {}"), "X-In: keys " TOKEN, "/", NULL, NULL, AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "a={};b={}"), "X-In: a=" TOKEN ";b=" TOKEN, "/", NULL, "one", AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "a={};b={}"), "X-In: a=" TOKEN ";b=x" TOKEN, "/", NULL, NULL, AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "a={};b={}"), "X-In: a=" TOKEN ";c=" TOKEN, "/", NULL, NULL, AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "no hole"), "X-In: no hole", "/", NULL, NULL, AUTH_PHANTOM_HEADER},
+    {IN_HEADER("X-In", "{}"), "X-In: other\nX-In: " TOKEN, "/", NULL, NULL, AUTH_PHANTOM_HEADER}, /* the first decides */
+    {IN_HEADER("X-In", "{}"), "X-Api-Key: " TOKEN, "/", NULL, "one", AUTH_PHANTOM_HEADER}, /* any field of K9 */
+    {{.kind = PHANTOM_BASIC, .header = STR("X-In")}, "X-In: Basic {u:" TOKEN "}", "/", NULL, "one", AUTH_PHANTOM_HEADER},
+    {{.kind = PHANTOM_BASIC, .header = STR("X-In")}, "X-In: Basic {u:wrong}", "/", NULL, NULL, AUTH_PHANTOM_HEADER}, /* case 10 */
+    {IN_PATH("/bot{}/"), "", "/bot" TOKEN "/x", NULL, "one", AUTH_PHANTOM_PATH},
+    {IN_PATH("/bot{}/"), "", "/a/bot%30123456789abcdef0123456789abcdef/x", NULL, "one", AUTH_PHANTOM_PATH},
+    {IN_PATH("/bot{}/"), "", "/bot" TOKEN, NULL, NULL, AUTH_PHANTOM_PATH},
+    {IN_PATH("/bot{}/"), "", "/botWRONG/x", NULL, NULL, AUTH_PHANTOM_PATH},
+    {IN_PATH("/bot{}/"), "", "/bot/x", NULL, NULL, AUTH_PHANTOM_PATH},
+    {IN_PATH("/{}"), "", "/" TOKEN "/x", NULL, "one", AUTH_PHANTOM_PATH},
+    {IN_PATH("/{}"), "Authorization: Bearer " TOKEN, "/x", NULL, "one", AUTH_PHANTOM_HEADER},
+    {IN_QUERY("key"), "", "/", "a=1&key=" TOKEN, "one", AUTH_PHANTOM_QUERY},
+    {IN_QUERY("key"), "", "/", "key=pass%3A%20word", "two", AUTH_PHANTOM_QUERY},
+    {IN_QUERY("key"), "", "/", "key=pass:+word", NULL, AUTH_PHANTOM_QUERY}, /* + is no space */
+    {IN_QUERY("key"), "", "/", "key=x&key=" TOKEN, NULL, AUTH_PHANTOM_QUERY},
+    {IN_QUERY("key"), "", "/", "akey=" TOKEN "&Key=" TOKEN, NULL, AUTH_PHANTOM_QUERY},
+    {IN_QUERY("key"), "", "/", NULL, NULL, AUTH_PHANTOM_QUERY},
+};
+
+static enum auth_mechanism ask(const struct place_row *r, enum shape shape, const struct client **ret_who)
+{
+    struct field v[8];
+    struct fields f = {.v = v, .cap = ARRAY_LEN(v)};
+    struct facts facts = {.shape = shape, .path = str_from(r->path), .query = r->query ? str_from(r->query) : STR_NULL};
+    struct identity who;
+    struct buf store;
+    buf_init(&store, 4096);
+    assert_non_null(buf_reserve(&store, 2048));
+    parse_lines(r->lines, &f, &store);
+    identify_at(&clients, &facts, &r->place, &f, &who);
+    buf_fini(&store);
+    *ret_who = who.client;
+    return who.mechanism;
+}
+
+static void test_places(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(place_rows); i++) {
+        const struct place_row *r = &place_rows[i];
+        const struct client *who;
+        enum auth_mechanism m = ask(r, SHAPE_REVERSE, &who);
+        if ((who != NULL) != (r->who != NULL) || m != r->mechanism)
+            fail_msg("row %zu %s %s: %s by %s", i, r->lines, r->path, who ? "known" : "unknown", auth_mechanism_name(m));
+        if (r->who)
+            assert_true(str_eq(who->name, str_from(r->who)));
+        (void)ask(r, SHAPE_FORWARD, &who); /* a phantom is no proof there */
+        assert_null(who);
+    }
+}
+
 /* Case 4 and C3: --no-auth takes everybody. */
 static void test_no_auth(void **state)
 {
@@ -175,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_no_auth),
         cmocka_unit_test(test_nobody_configured),
         cmocka_unit_test(test_mechanism_names),

@@ -141,7 +141,8 @@ static void check_decision(const struct decision *d, const char *what)
     for (const char *c = d->reason; *c; c++)
         if (*c < ' ' || *c > '~')
             fail_msg("%s: reason with byte %d", what, *c);
-    if (!d->rule.n || (refused && !d->reason[0]) || (d->verdict == VERDICT_ALLOW && d->reason[0]))
+    bool asked = d->endpoint_judged && d->endpoint_action == ENDPOINT_ACT_APPROVE;
+    if (!d->rule.n || (refused && !d->reason[0]) || (d->verdict == VERDICT_ALLOW && asked != (d->reason[0] != '\0')))
         fail_msg("%s: rule or reason: %s", what, d->reason);
     if (refused ? d->verdict != VERDICT_REFUSE || !err_status(d->refusal) : d->refusal != ERR_OK)
         fail_msg("%s: refusal %s", what, err_name(d->refusal));
@@ -263,7 +264,7 @@ static const struct scene scenes[] = {
     {"5.5: deny, approve, allow, default",
      {{"_ep_h.test", "", "https://h.test", NULL, "DELETE /**", "* /ask/**", "* /**", .credential = 0}}, NULL, "",
      "GET https://h.test/x = allow\nDELETE https://h.test/x = endpoint_denied\nDELETE https://h.test/ask/1 = endpoint_denied\n"
-     "GET https://h.test/ask/1 = endpoint_denied"},
+     "GET https://h.test/ask/1 = allow"},
     {"5.5: a policy that allows everything is none", {{"_ep_h.test", "", "https://h.test", NULL, .fallback = 'a'}}, NULL, "",
      "CONNECT h.test:443 = allow\nGET http://h.test/../x = allow\nCONNECT h.test:80 = allow"},
     {"H12: entries of one host add up",
@@ -364,7 +365,8 @@ static void test_texts(void **state)
     assert_string_equal(d.reason, "endpoint denied by endpoint_policy.deny[DELETE /**]: DELETE /in/x on service 'svc'");
     assert_true(str_eq(d.origin, STR("p.json:5:6")));
     d = ask_for(p, "POST /svc/ask");
-    assert_string_equal(d.reason, "approval is not available in this version");
+    assert_int_equal(d.verdict, VERDICT_ALLOW); /* hold asks */
+    assert_string_equal(d.reason, "allowed if the default approval back end grants it when it is asked for");
     assert_true(d.endpoint_action == ENDPOINT_ACT_APPROVE && str_eq(d.endpoint_rule, STR("endpoint_policy.approve[POST /ask]")));
     d = ask_for(p, "GET /svc/in/x");
     assert_true(d.port == 8443 && d.scheme == SCHEME_HTTPS && str_eq(hostname_str(&d.host), STR("svc.test")) && d.credential == 1);
@@ -393,6 +395,7 @@ static void test_reason_of_a_rule(void **state)
     assert_string_equal(d.reason, "ask the team first");
     d = ask_for(p, "GET https://h.test/y");
     assert_true(str_eq(d.approval_backend, STR("desk")) && d.approval_timeout_ms == 5000);
+    assert_string_equal(d.reason, "allowed if approval back end 'desk' grants it when it is asked for");
     policy_free(p);
 }
 

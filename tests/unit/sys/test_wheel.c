@@ -32,7 +32,8 @@ static void set(struct model *m, uint64_t delay_ms)
 {
     uint64_t deadline = now_ns + delay_ms * NS_PER_MS;
     struct timer *t = &m->timer;
-    bool later = t->deadline_ && deadline >= t->deadline_, armed = t->deadline_ != 0;
+    bool armed = t->deadline_ != 0;
+    bool later = armed && (deadline >= t->deadline_ || deadline >= wheel_due(&wheel, t));
     t->deadline_ = deadline;
     m->due = deadline, m->delay_ms = delay_ms, m->armed = true;
     if (later)

@@ -180,6 +180,75 @@ static void test_no_memory(void **state)
     }
 }
 
+/* What one route adds (tls_ca, tls_client_cert, tls_client_key). */
+static void put_key(const char *path, const struct pki_cert *c)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(PEM_write_PrivateKey(f, c->key, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(fclose(f), 0);
+}
+
+static uint64_t route_id_of(struct tls_trust *base, const struct tls_route_files *files)
+{
+    struct tls_trust *t = NULL;
+    struct tls_client *c = NULL;
+    struct errctx ctx = {0};
+    assert_int_equal(tls_trust_route(base, files, &t, &ctx), ERR_OK);
+    assert_int_equal(tls_client_new(t, &c), ERR_OK);
+    assert_true(!files->cert == !tls_trust_pair(t));
+    assert_true(!files->cert ||
+                SSL_CTX_get_session_cache_mode(c->ctx) == SSL_SESS_CACHE_OFF); /* always presented */
+    uint64_t id = tls_trust_id(t);
+    tls_client_free(c);
+    tls_trust_unref(t);
+    return id;
+}
+
+static void test_route(void **state)
+{
+    (void)state;
+    char cert[64], key[64], wrong[64];
+    struct tls_trust *base = NULL, *t = NULL;
+    struct errctx ctx = {0};
+    (void)snprintf(cert, sizeof(cert), "%s/client.pem", dir);
+    (void)snprintf(key, sizeof(key), "%s/client.key", dir);
+    (void)snprintf(wrong, sizeof(wrong), "%s/wrong.key", dir);
+    struct pki_cert a = pki_make(&(struct pki_spec){.cn = "client"});
+    struct pki_cert b = pki_make(&(struct pki_spec){.cn = "other"});
+    pki_append(cert, &a);
+    put_key(key, &a), put_key(wrong, &b);
+    pki_free(&a), pki_free(&b);
+    assert_int_equal(tls_trust_new(NULL, NULL, &base, &ctx), ERR_OK);
+    const struct {
+        struct tls_route_files files;
+        const char *says;
+    } bad[] = {
+        {{.ca = "/nonexistent"}, "tls_ca: cannot read /nonexistent: No such file"},
+        {{.ca = empty}, "tls_ca: "},
+        {{.ca = key}, "holds no PEM certificate"},
+        {{.cert = empty, .key = key}, "tls_client_cert: "},
+        {{.cert = cert, .key = cert}, "holds no PEM private key"},
+        {{.cert = cert, .key = "/nonexistent"}, "tls_client_key: cannot read"},
+        {{.cert = cert}, "tls_client_key is missing"},
+        {{.cert = cert, .key = wrong}, "is not the key of"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ctx = (struct errctx){0};
+        assert_int_equal(tls_trust_route(base, &bad[i].files, &t, &ctx), ERR_INVALID);
+        if (!strstr(ctx.text, bad[i].says))
+            fail_msg("%s", ctx.text);
+        assert_null(t);
+    }
+    uint64_t with_ca = route_id_of(base, &(struct tls_route_files){.ca = good});
+    uint64_t with_cert = route_id_of(base, &(struct tls_route_files){.cert = cert, .key = key});
+    assert_true(with_ca == route_id_of(base, &(struct tls_route_files){.ca = good}));
+    assert_true(with_ca != tls_trust_id(base) && with_cert != tls_trust_id(base) && with_ca != with_cert);
+    assert_true(with_ca != route_id_of(base, &(struct tls_route_files){.ca = other}));
+    tls_trust_unref(base);
+    unlink(cert), unlink(key), unlink(wrong);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -211,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_settings),      cmocka_unit_test(test_id_is_by_content),
         cmocka_unit_test(test_bundle),        cmocka_unit_test(test_hashed_directory),
         cmocka_unit_test(test_default_stays), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_route),
     };
     return cmocka_run_group_tests_name("tls/trust", tests, group_setup, group_teardown);
 }

@@ -1,0 +1,8 @@
+/* Shared by inject.c and inject_put.c only. */
+#pragma once
+#include "credential/inject.h"
+
+/* Drops the client's version of what is set and puts the secret in. */
+enum err inject_put(const struct injection *in, struct http_head *head, struct buf *out, struct errctx *ctx) MUST_CHECK;
+/* Whether a field's value is, or holds, a client's token. */
+bool inject_value_leaks(const struct clients *clients, struct str value) MUST_CHECK;
