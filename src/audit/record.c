@@ -127,12 +127,12 @@ INLINE char *put(char *at, struct str s)
     return at + s.n;
 }
 
-/* Not 0 when one of eight bytes is a control, no ASCII, a quote or a backslash. */
+/* Not 0 when one of eight bytes is a control (x + ones finds DEL), no ASCII, a quote or a backslash. */
 INLINE uint64_t not_plain(uint64_t x)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
-    uint64_t quote = x ^ ones * '"', back = x ^ ones * '\\', del = x ^ ones * 0x7f;
-    return (x | (x - ones * 0x20) | (quote - ones) | (back - ones) | (del - ones)) & tops;
+    uint64_t quote = x ^ ones * '"', back = x ^ ones * '\\';
+    return (x | (x + ones) | (x - ones * 0x20) | (quote - ones) | (back - ones)) & tops;
 }
 
 /* Copies while it looks. False: something has to be escaped, and what was copied is worth nothing.
@@ -141,13 +141,14 @@ static bool copy_plain(char *to, const char *p, size_t n)
 {
     uint64_t x, bad = 0;
     if (n >= 8) {
-        for (size_t i = 0; i < n; i += 8) {
-            size_t at = i + 8 <= n ? i : n - 8;
-            memcpy(&x, p + at, 8);
-            memcpy(to + at, &x, 8);
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            memcpy(&x, p + i, 8);
+            memcpy(to + i, &x, 8);
             bad |= not_plain(x);
         }
-        return !bad;
+        memcpy(&x, p + n - 8, 8);
+        memcpy(to + n - 8, &x, 8);
+        return !(bad | not_plain(x));
     }
     char eight[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
     for (size_t i = 0; i < n; i++)
@@ -171,12 +172,19 @@ static char *put_json(char *at, struct str s)
 
 static char *put_u64(char *at, uint64_t v)
 {
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     char digits[40] = {0}; /* the copy has a fixed size: the next one overwrites what is too much */
     size_t first = 20;
-    do {
-        digits[--first] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
+    for (; v >= 100; v /= 100)
+        memcpy(digits + (first -= 2), pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(digits + (first -= 2), pairs + v * 2, 2);
+    else
+        digits[--first] = (char)('0' + v);
     memcpy(at, digits + first, 20);
     return at + (20 - first);
 }

@@ -133,6 +133,25 @@ static bool needs_no_quotes(struct str s)
     return true;
 }
 
+struct str advertise_token(const struct banner_facts *f)
+{
+    struct str token = f->token ? secret_borrow(f->token) : STR_NULL;
+    return needs_no_quotes(token) ? token : STR_NULL;
+}
+
+static void add_routes(const struct banner_facts *f, advertise_fn *fn, void *owner)
+{
+    struct buf base;
+    if (!f->rules || !f->config)
+        return;
+    buf_init(&base, URL_MAX_BYTES);
+    advertise_base(&base, f);
+    for (size_t i = 0; i < policy_routes(f->rules); i++)
+        route_variables(f->config, f->rules, i, &f->state, buf_str(&base), advertise_token(f), fn,
+                        owner);
+    buf_fini(&base);
+}
+
 void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
 {
     static const char *const proxies[] = {"HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"};
@@ -142,9 +161,9 @@ void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
     if (advertise_url(&text, f) && buf_ok(&text)) {
         for (size_t i = 0; i < ARRAY_LEN(proxies); i++)
             fn(owner, proxies[i], buf_str(&text));
-    } else if (f->token && needs_no_quotes(secret_borrow(f->token))) {
+    } else if (advertise_token(f).n) {
         /* Sockets have no URL: whoever relays to one still needs the token. */
-        fn(owner, "NONO_PROXY_TOKEN", secret_borrow(f->token));
+        fn(owner, "NONO_PROXY_TOKEN", advertise_token(f));
     }
     buf_wipe_fini(&text);
     buf_init(&text, URL_MAX_BYTES);
@@ -153,4 +172,5 @@ void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
         fn(owner, exceptions[i], buf_str(&text));
     fn(owner, "NODE_USE_ENV_PROXY", STR("1"));
     buf_fini(&text);
+    add_routes(f, fn, owner);
 }

@@ -8,6 +8,8 @@
 bool advertise_url(struct buf *out, const struct banner_facts *f);
 /* The same without the password: what base URLs of routes begin with. */
 bool advertise_base(struct buf *out, const struct banner_facts *f);
-/* Calls `fn` for each variable. The values need no quotes in a shell. */
-typedef void advertise_fn(void *owner, const char *name, struct str value);
+/* The token where it needs no quotes; else empty. */
+struct str advertise_token(const struct banner_facts *f);
+/* Calls `fn` for each variable, those of routes included. The values need no quotes in a shell. */
+typedef route_variable_fn advertise_fn;
 void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner);

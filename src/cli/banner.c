@@ -119,7 +119,7 @@ static void add_routes(struct buf *out, const struct banner_facts *f, const stru
     if (!f->rules || !f->config)
         return;
     buf_init(&rows, BANNER_MAX_BYTES);
-    if (route_rows_text(&rows, f->config, f->rules, "    ")) {
+    if (route_rows_text(&rows, f->config, f->rules, &f->state, "    ")) {
         buf_printf(out, "\n  %sroutes:%s\n", s->bold, s->end);
         buf_add_str(out, buf_str(&rows));
     }
@@ -236,7 +236,7 @@ static void json_routes(struct buf *out, const struct banner_facts *f)
         return;
     buf_init(&base, BANNER_MAX_BYTES);
     advertise_base(&base, f);
-    route_rows_json(out, f->config, f->rules, buf_str(&base));
+    route_rows_json(out, f->config, f->rules, &f->state, buf_str(&base), advertise_token(f));
     buf_fini(&base);
 }
 

@@ -1,6 +1,7 @@
 /* What is told when the gateway is ready: text, JSON, and the lines of --env-file. Pure: they only
  * fill buffers, which then hold the token (use buf_wipe_fini). Main thread. */
 #pragma once
+#include "cli/route_rows.h"
 #include "policy/policy.h"
 #include "server/server.h"
 
@@ -15,6 +16,7 @@ struct banner_facts {
     /* What profile and flags came to, and the routes made of it; NULL: nothing to say. */
     const struct config *config;
     const struct policy *rules;
+    struct route_state state; /* what is known of the routes' credentials */
 };
 
 /* A buffer of this size always suffices. */

@@ -104,6 +104,7 @@ struct row {
     struct route_view first; /* gives the upstream */
     struct str credential;   /* of the first route that has one; empty: none */
     bool unavailable;        /* decision K13 */
+    struct str missing;      /* why it cannot be used now; empty: it can, as far as one sees */
     size_t rules;
     bool policy;
 };
@@ -134,9 +135,14 @@ static struct str credential_name(const struct config *c, const struct route_vie
     return v->id;
 }
 
+static struct str missing_of(const struct route_state *state, size_t index)
+{
+    return state && index < state->n ? state->missing[index] : STR_NULL;
+}
+
 /* False: an earlier route has opened the row of this upstream. */
 static bool make_row(const struct config *c, const struct policy *p, size_t index, bool alone,
-                     struct row *ret_row)
+                     const struct route_state *state, struct row *ret_row)
 {
     struct row row = {0};
     policy_route_view(p, index, &row.first);
@@ -150,6 +156,7 @@ static bool make_row(const struct config *c, const struct policy *p, size_t inde
         if (!row.credential.n) {
             row.credential = credential_name(c, &v);
             row.unavailable = v.unavailable;
+            row.missing = missing_of(state, i);
         }
         row.rules += count_rules(c, p, &v);
         row.policy |= has_policy(c, &v);
@@ -158,13 +165,50 @@ static bool make_row(const struct config *c, const struct policy *p, size_t inde
     return true;
 }
 
+/* A reference without what may tell where the secret lies: "op://V/I/<redacted>", "file:///dir/[REDACTED]". */
+static void add_redacted(struct buf *out, struct str ref)
+{
+    bool file = str_starts(ref, STR("file://"));
+    bool tool = str_starts(ref, STR("op://")) || str_starts(ref, STR("bw://")) ||
+                str_starts(ref, STR("keyring://")) || str_starts(ref, STR("apple-password"));
+    size_t slash = str_rfind(ref, '/');
+    if (!file && !tool) {
+        encode_visible(out, ref);
+        return;
+    }
+    encode_visible(out, str_of(ref.p, slash < ref.n ? slash + 1 : ref.n));
+    buf_add_z(out, file ? "[REDACTED]" : "<redacted>");
+}
+
+/* The codes of the reference's diagnostics. */
+static const char *missing_code(struct str sentence)
+{
+    static const char *const access[] = {"install", "lock", "time", "permission", "not signed in"};
+    for (size_t i = 0; i < ARRAY_LEN(access); i++) {
+        if (memmem(sentence.p, sentence.n, access[i], strlen(access[i])))
+            return "credential_unavailable";
+    }
+    return "credential_not_found";
+}
+
+static void add_credential(struct buf *out, const struct row *row)
+{
+    if (!row->credential.n) {
+        buf_add_z(out, "none");
+    } else if (row->missing.n && !row->unavailable) {
+        add_redacted(out, row->credential);
+        buf_printf(out, " " CROSS " (%s)", missing_code(row->missing));
+    } else {
+        encode_visible(out, row->credential);
+        buf_add_z(out, row->unavailable ? " " CROSS " (not in this version)" : " " TICK);
+    }
+}
+
 static void add_row(struct buf *out, const struct row *row)
 {
     encode_visible(out, row->first.upstream);
     buf_add_z(out, " | creds: ");
-    encode_visible(out, row->credential.n ? row->credential : STR("none"));
-    if (row->credential.n)
-        buf_add_z(out, row->unavailable ? " " CROSS " (not in this version)" : " " TICK);
+    add_credential(out, row);
     buf_printf(out, " | intercept: %s | ", intercept_word());
     if (row->policy)
         buf_add_z(out, "endpoint_policy: on");
@@ -175,17 +219,17 @@ static void add_row(struct buf *out, const struct row *row)
 void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index)
 {
     struct row row;
-    if (make_row(c, p, index, true, &row))
+    if (make_row(c, p, index, true, NULL, &row))
         add_row(out, &row);
 }
 
 size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
-                       const char *before)
+                       const struct route_state *state, const char *before)
 {
     size_t n = 0;
     for (size_t i = 0; i < policy_routes(p); i++) {
         struct row row;
-        if (!make_row(c, p, i, false, &row) || !reachable(p, &row.first))
+        if (!make_row(c, p, i, false, state, &row) || !reachable(p, &row.first))
             continue;
         buf_add_z(out, before);
         add_row(out, &row);
@@ -193,6 +237,59 @@ size_t route_rows_text(struct buf *out, const struct config *c, const struct pol
         n++;
     }
     return n;
+}
+
+/* ---- variables ---- */
+
+/* A name that shells take: letters in capitals, digits, and _ for everything else. */
+static void add_variable_name(struct buf *out, struct str from, const char *behind)
+{
+    for (size_t i = 0; i < from.n; i++) {
+        char c = from.p[i];
+        bool word = ascii_is_alpha((unsigned char)c) || ascii_is_digit((unsigned char)c);
+        buf_add_c(out, !word ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
+    }
+    buf_add_z(out, behind);
+    buf_add_c(out, '\0');
+}
+
+/* The variable that SDKs read the key from; false: none is known. */
+static bool token_variable(const struct service_conf *s, struct buf *out)
+{
+    struct str key = s->credential_key;
+    if (s->env_var.n)
+        buf_add_str(out, s->env_var);
+    else if (str_starts(key, STR("env://")))
+        buf_add_str(out, str_of(key.p + 6, key.n - 6));
+    else if (!memmem(key.p, key.n, "://", 3))
+        add_variable_name(out, key, "");
+    buf_add_c(out, '\0');
+    return out->n > 1;
+}
+
+void route_variables(const struct config *c, const struct policy *p, size_t index,
+                     const struct route_state *state, struct str base, struct str token,
+                     route_variable_fn *fn, void *owner)
+{
+    struct route_view v;
+    struct buf name, url;
+    policy_route_view(p, index, &v);
+    const struct service_conf *s = route_service(c, v.id);
+    if (!v.prefix.n || !s || v.unavailable)
+        return;
+    buf_init(&name, 4096);
+    buf_init(&url, 65536);
+    add_variable_name(&name, v.prefix, "_BASE_URL");
+    buf_add_str(&url, base);
+    buf_add_c(&url, '/');
+    encode_percent(&url, v.prefix);
+    if (base.n && buf_ok(&name) && buf_ok(&url))
+        fn(owner, name.p, buf_str(&url));
+    buf_reset(&name);
+    if (token.n && !missing_of(state, index).n && token_variable(s, &name) && buf_ok(&name))
+        fn(owner, name.p, token);
+    buf_fini(&name);
+    buf_fini(&url);
 }
 
 /* ---- JSON ---- */
@@ -206,10 +303,31 @@ static void add_string(struct buf *out, const char *name, struct str value)
         buf_add_z(out, "null");
 }
 
-static void add_route_json(struct buf *out, const struct config *c, const struct policy *p,
-                           const struct route_view *v, struct str base)
+struct members {
+    struct buf *out;
+    bool more;
+};
+
+static void add_member(void *owner, const char *name, struct str value)
 {
+    struct members *m = owner;
+    buf_add_z(m->out, m->more ? "," : "");
+    encode_json(m->out, str_from(name));
+    buf_add_c(m->out, ':');
+    encode_json(m->out, value);
+    m->more = true;
+}
+
+static void add_route_json(struct buf *out, const struct config *c, const struct policy *p,
+                           size_t index, const struct route_state *state, struct str base,
+                           struct str token)
+{
+    struct route_view view;
+    struct route_view *v = &view;
+    struct members env = {out, false};
+    struct str missing = missing_of(state, index);
     struct buf url;
+    policy_route_view(p, index, v);
     buf_init(&url, 65536);
     if (base.n && v->prefix.n) {
         buf_add_str(&url, base);
@@ -222,24 +340,29 @@ static void add_route_json(struct buf *out, const struct config *c, const struct
     add_string(out, "upstream", v->upstream);
     buf_add_c(out, ',');
     add_string(out, "base_url", buf_str(&url));
-    buf_printf(out, ",\"env\":{},\"credential\":\"%s\",\"intercept\":%s,\"endpoint_rules\":%zu",
+    buf_add_z(out, ",\"env\":{");
+    route_variables(c, p, index, state, base, token, add_member, &env);
+    buf_printf(out, "},\"credential\":\"%s\",\"intercept\":%s,\"endpoint_rules\":%zu",
                !v->has_credential ? "none"
                : v->unavailable   ? "unavailable"
+               : missing.n        ? "missing"
                                   : "ok",
                intercept_word()[1] == 'n' ? "true" : "false", count_rules(c, p, v));
-    if (v->unavailable)
+    if (v->unavailable) {
         buf_add_z(out, ",\"reason\":\"the credential is not in this version\"");
+    } else if (missing.n) {
+        buf_add_z(out, ",\"reason\":");
+        encode_json(out, missing);
+    }
     buf_add_c(out, '}');
     buf_fini(&url);
 }
 
 void route_rows_json(struct buf *out, const struct config *c, const struct policy *p,
-                     struct str base)
+                     const struct route_state *state, struct str base, struct str token)
 {
     for (size_t i = 0; i < policy_routes(p); i++) {
-        struct route_view v;
-        policy_route_view(p, i, &v);
         buf_add_z(out, i ? "," : "");
-        add_route_json(out, c, p, &v, base);
+        add_route_json(out, c, p, i, state, base, token);
     }
 }

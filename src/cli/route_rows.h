@@ -4,15 +4,26 @@
 #include "config/config.h"
 #include "policy/route.h"
 
+/* By route index: why its credential cannot be used now; empty: nothing is known against it. n 0: nobody looked. */
+struct route_state {
+    const struct str *missing;
+    size_t n;
+};
+/* Calls fn for the variables of a route: its base URL (base: "http://ADDR:PORT"; empty: none), and the one that holds the token where the
+ * key would stand (token: a text that needs no quotes; empty: none). A route whose secret is missing announces no token (case 79). */
+typedef void route_variable_fn(void *owner, const char *name, struct str value);
+void route_variables(const struct config *c, const struct policy *p, size_t index, const struct route_state *state, struct str base,
+                     struct str token, route_variable_fn *fn, void *owner);
+
 /* "UPSTREAM | CREDS | intercept: on|off | endpoint_rules: N" (or "endpoint_policy: on"). */
 void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index);
 /* One row per upstream, in the order of their first routes, each after `before`; returns how many. Upstreams that the policy does not
  * let anybody reach are left out. */
 size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
-                       const char *before);
+                       const struct route_state *state, const char *before);
 /* The members of `routes` (audit.md), separated by commas. base: "http://ADDR:PORT", or empty where there is no URL. */
 void route_rows_json(struct buf *out, const struct config *c, const struct policy *p,
-                     struct str base);
+                     const struct route_state *state, struct str base, struct str token);
 /* Whether the route was made (also) of that entry: entries of one scheme, host and port add up to one. */
 bool route_has_gate(const struct route_view *v, const struct gate_conf *g);
 /* The service behind a route; NULL: it has none. */

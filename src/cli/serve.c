@@ -117,6 +117,7 @@ static enum err on_ready(void *owner, const struct server_ready *ready)
         .warnings = &r->warnings,
         .config = &r->config,
         .rules = r->policy,
+        .state = {ready->missing, ready->n_missing},
     };
     enum err e = write_env_file(s->config, &facts);
     if (e)

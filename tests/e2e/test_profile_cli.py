@@ -353,12 +353,12 @@ def test_banner_and_json_tell_routes_and_no_proxy(home):
         "custom_credentials": {"svc": {"upstream": "https://api.test/v1", "credential_key": "env://K", "endpoint_policy": {"default": "allow"}}}}})
     with Gateway("-p", file) as g:
         assert re.search(r"^  export NO_PROXY=localhost,127\.0\.0\.1,::1,\.inside\.test,\.b\.test$", g.banner, re.M)
-        assert "\n  routes:\n    https://api.test/v1 | creds: env://K \u2717 (not in this version) | intercept: off | endpoint_policy: on\n" \
+        assert "\n  routes:\n    https://api.test/v1 | creds: env://K \u2717 (credential_not_found) | intercept: off | endpoint_policy: on\n" \
                "    https://docs.test | creds: none | intercept: off | endpoint_rules: 1\n\n" in g.banner
     with Gateway("-p", file, "--output", "json", ready="}\n") as g:
         j = json.loads(g.banner)
         svc, docs = j["routes"]
-        assert svc["prefix"] == "svc" and svc["upstream"] == "https://api.test/v1" and svc["credential"] == "unavailable" and "reason" in svc
+        assert svc["prefix"] == "svc" and svc["upstream"] == "https://api.test/v1" and svc["credential"] == "missing" and "reason" in svc
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/svc", svc["base_url"]) and svc["intercept"] is False
         assert docs["endpoint_rules"] == 1 and docs["credential"] == "none" and docs["base_url"] is None
         assert j["env"]["NO_PROXY"].endswith(",.inside.test,.b.test") and j["policy"] == "allowlist"
@@ -404,3 +404,16 @@ def test_the_profiles_of_the_guide_load(home):
     user(home, "dev", {"network": {"allow_domain": ["example.com", {"domain": "docs.example.com", "endpoints": [{"method": "GET", "path": "/manual/**"}]}]}})
     code, out, _ = nono(home, "profile", "test", write(home / "t.jsonc", next(b for b in blocks if '"expect"' in b)))
     assert code == 0 and "5 passed" in out, out
+
+
+def test_O3_and_case_79_variables_of_routes_are_announced_where_the_secret_is_there(home):
+    file = write(home / "p.json", {"network": {"credentials": ["svc-a", "gone"], "custom_credentials": {
+        "svc-a": {"upstream": "https://api.test/v1", "credential_key": "env://K1", "env_var": "SVC_KEY"},
+        "gone": {"upstream": "https://gone.test", "credential_key": "env://K2"}}}})
+    env_file = home / "job.env"
+    with Gateway("-p", file, "--env-file", str(env_file), env={"K1": "real-secret"}) as g:
+        lines = env_file.read_text().splitlines()
+        assert f"SVC_A_BASE_URL=http://127.0.0.1:{g.port}/svc-a" in lines and f"SVC_KEY={g.token}" in lines
+        assert f"GONE_BASE_URL=http://127.0.0.1:{g.port}/gone" in lines and not any(l.startswith("K2=") for l in lines)
+        assert f"  export SVC_KEY={g.token}\n" in g.banner and "real-secret" not in g.banner
+        assert "creds: env://K1 \u2713" in g.banner and "creds: env://K2 \u2717 (credential_not_found)" in g.banner

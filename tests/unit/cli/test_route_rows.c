@@ -73,7 +73,7 @@ static int tear_down(void **state)
 static void test_rows_golden(void **state)
 {
     (void)state;
-    assert_int_equal(route_rows_text(&out, &config, policy, "  "), 2);
+    assert_int_equal(route_rows_text(&out, &config, policy, NULL, "  "), 2);
     assert_str(buf_str(&out),
                "  https://api.test/v1 | creds: env://K \xe2\x9c\x97 (not in this version) | "
                "intercept: off | endpoint_rules: 5\n"
@@ -88,7 +88,7 @@ static void test_rows_golden(void **state)
 static void test_json_golden(void **state)
 {
     (void)state;
-    route_rows_json(&out, &config, policy, STR("http://127.0.0.1:1"));
+    route_rows_json(&out, &config, policy, NULL, STR("http://127.0.0.1:1"), STR(""));
     assert_true(str_starts(
         buf_str(&out),
         STR("{\"prefix\":\"one\",\"upstream\":\"https://api.test/v1\",\"base_url\":"
@@ -96,7 +96,7 @@ static void test_json_golden(void **state)
             "\"intercept\":false,\"endpoint_rules\":2,\"reason\":\"the credential is not in this "
             "version\"},{\"prefix\":\"two\"")));
     buf_reset(&out);
-    route_rows_json(&out, &config, policy, STR(""));
+    route_rows_json(&out, &config, policy, NULL, STR(""), STR(""));
     assert_true(buf_holds(&out, "\"base_url\":null"));
 }
 

@@ -153,7 +153,7 @@ static void test_secret_stands_in_one_buffer(void **state)
 
 static void test_a_second_phantom_is_refused(void **state) /* K8 */
 {
-    static const char *const requests[] = {"/?t=" TOKEN "|X-Api-Key: " TOKEN, "/|X-Note: see " TOKEN, "/%30123456789abcdef0123456789abcdef"};
+    static const char *const requests[] = {("/?t=" TOKEN "|X-Api-Key: " TOKEN), ("/|X-Note: see " TOKEN), "/%30123456789abcdef0123456789abcdef"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
         static const struct row row = {H, "X-Api-Key", "{}", "s3", NULL, NULL, false};
