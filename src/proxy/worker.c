@@ -385,6 +385,7 @@ void worker_reload(struct worker *w, struct runtime *runtime)
         log_warn("out of memory: the former TLS trust stays in use");
     forget_tls(w, runtime);
     each_session(w, rejudge);
-    timer_set(w->loop, &w->purge, w->shared->drain_timeout_ms);
+    if (!timer_armed(&w->purge)) /* reloads in a row do not put it off */
+        timer_set(w->loop, &w->purge, w->shared->drain_timeout_ms);
     runtime_unref(old);
 }

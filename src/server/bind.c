@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096 };
@@ -217,17 +215,6 @@ static bool is_open_to_others(const struct bound *b, struct str path)
     return stat(name, &st) != 0 || (st.st_mode & 07) != 0;
 }
 
-/* --no-auth is for those whom nobody else can be: loopback, or a unix socket that others cannot enter. */
-static bool others_can_enter(const struct bound *b, const struct sock_addr *local)
-{
-    const struct sockaddr_un *un = (const void *)&local->storage;
-    struct stat st;
-
-    if (!b->point.is_unix)
-        return address_kind(&b->point.address) != ADDRESS_LOOPBACK;
-    return un->sun_path[0] == '\0' || stat(un->sun_path, &st) != 0 || (st.st_mode & S_IRWXO) != 0;
-}
-
 /* A socket that the service manager made. */
 static enum err take_passed(struct server *s, int fd)
 {
@@ -257,11 +244,6 @@ static enum err take_passed(struct server *s, int fd)
         (void)fprintf(stderr, "nono: Configuration parse error: --no-auth with %.*s from the service manager: without "
                       "authentication only loopback addresses and sockets that other users cannot open may serve; "
                       "leave --no-auth out\n", STR_ARG(b->point.name));
-        return ERR_INVALID;
-    }
-    if (s->config->no_auth && others_can_enter(b, &local)) {
-        (void)fprintf(stderr, "nono: Configuration parse error: --no-auth with descriptor %d of the service manager, "
-                              "which others can reach: leave out --no-auth, or pass a loopback or private unix socket\n", fd);
         return ERR_INVALID;
     }
     return b->point.name.p && add_fd(b, fd) ? ERR_OK : ERR_NOMEM;

@@ -41,9 +41,13 @@ static enum err open_writer(struct server *s)
     const struct config *c = s->config;
     struct str sinks[64];
     struct errctx ctx = {0};
-    size_t n = c->audit_log.n < ARRAY_LEN(sinks) ? c->audit_log.n : ARRAY_LEN(sinks);
+    size_t n = c->audit_log.n;
     enum err e;
 
+    if (n > ARRAY_LEN(sinks)) {
+        (void)fprintf(stderr, "nono: Configuration parse error: more than %zu --audit-log\n", ARRAY_LEN(sinks));
+        return ERR_INVALID;
+    }
     for (size_t i = 0; i < n; i++)
         sinks[i] = c->audit_log.v[i].value;
     e = writer_new(sinks, n, c->log_file.value.p, &s->writer, &ctx);
