@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 WAIT = 15.0  # seconds any single wait may take (sanitizers are slow)
@@ -38,11 +39,18 @@ def free_port(host="127.0.0.1"):
         return s.getsockname()[1]
 
 
-class Gateway:
-    """`with Gateway('--allow-domain', 'x') as g:`. At its end it must leave in order, with no sanitizer report and no descriptor left over."""
+def forms(secret):
+    b = secret.encode()
+    return {b, base64.b64encode(b).rstrip(b"="), b.hex().encode(), urllib.parse.quote(secret, safe="").encode()}
 
-    def __init__(self, *args, auth=True, audit=True, env=None, ready="Press Ctrl-C", stdout=None):
+
+class Gateway:
+    """`with Gateway('--allow-domain', 'x') as g:`. At its end it must leave in order, with no sanitizer report and no descriptor left over.
+    None of `secrets` may then stand in what it wrote (g.secrets may grow), nor its token outside of the banner."""
+
+    def __init__(self, *args, auth=True, audit=True, env=None, ready="Press Ctrl-C", stdout=None, secrets=()):
         self.args, self.auth, self.want_audit, self.env, self.ready = list(args), auth, audit, env or {}, ready
+        self.secrets = list(secrets)
 
     def __enter__(self):
         self.tmp = tempfile.TemporaryDirectory(prefix="nono-e2e-")
@@ -110,6 +118,14 @@ class Gateway:
         until(lambda: len(read()) >= n)
         return read()
 
+    def leaks(self):
+        """(file, secret) wherever one of the secrets can be read: plain, percent-encoded, base64 or hex."""
+        written = {n: (self.dir / n).read_bytes() for n in ("out", "err", "audit.ndjson") if (self.dir / n).exists()}
+        found = {(n, s) for n, data in written.items() for s in self.secrets for f in forms(s) if f in data}
+        if self.secrets and self.token:
+            found |= {(n, "the token") for n, data in written.items() if n != "out" for f in forms(self.token) if f in data}
+        return sorted(found)
+
     def stop(self, sig=signal.SIGTERM, wait=WAIT):
         if self.proc.poll() is None:
             self.proc.send_signal(sig)
@@ -133,6 +149,7 @@ class Gateway:
                 err = self.stderr
                 assert not re.search(r"Sanitizer|runtime error|assertion", err), err[-4000:]
                 assert code == 0, (code, err[-2000:])
+                assert not self.leaks(), self.leaks()
         finally:
             if self.proc.poll() is None:
                 self.proc.kill()
@@ -433,15 +450,23 @@ class CA:
     def _openssl(self, *a):
         subprocess.run(["openssl", *a], check=True, capture_output=True)
 
-    def server(self, *names, alpn=None):
+    def leaf(self, *names, usage="serverAuth"):
+        """(certificate, key), both as paths."""
         self.n += 1
         key, csr, crt, ext = (str(self.dir / f"leaf{self.n}.{x}") for x in ("key", "csr", "pem", "ext"))
         san = ",".join(("IP:" if re.fullmatch(r"[\d.]+|[0-9a-fA-F:]+", n) else "DNS:") + n for n in names)
-        Path(ext).write_text(f"subjectAltName={san}\nextendedKeyUsage=serverAuth\n")
+        Path(ext).write_text(f"subjectAltName={san}\nextendedKeyUsage={usage}\n")
         self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", csr, "-subj", f"/CN={names[0]}")
         self._openssl("x509", "-req", "-in", csr, "-CA", self.pem, "-CAkey", self.key, "-CAcreateserial", "-days", "2", "-out", crt, "-extfile", ext)
+        return crt, key
+
+    def server(self, *names, alpn=None, client_ca=None):
+        crt, key = self.leaf(*names)
         ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ctx.load_cert_chain(crt, key)
         if alpn:
             ctx.set_alpn_protocols(alpn)
+        if client_ca:
+            ctx.verify_mode = ssl.CERT_REQUIRED
+            ctx.load_verify_locations(client_ca)
         return ctx

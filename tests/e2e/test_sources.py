@@ -1,0 +1,316 @@
+"""Where secrets come from: files that change, helpers of every temper, a keyring; and what a 401 from upstream does."""
+import json
+import os
+import threading
+import time
+
+import pytest
+from gateway import Origin, one, read_request, until
+from test_reverse import JSON, LOCAL, SECRET, ask, gate, service
+from tools import parallel
+
+NEW = "real-new-secret-4711-xyz"
+
+
+class Picky:
+    """An upstream that takes one secret only and answers 401 to all others."""
+
+    def __init__(self, good):
+        self.good = good
+
+    def __call__(self, conn, origin):
+        rest = b""
+        while True:
+            r, rest = read_request(conn, rest)
+            origin.seen.append(r)
+            ok = r["h"].get("authorization") == f"Bearer {self.good}"
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" if ok else
+                         b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\nContent-Length: 12\r\n\r\nalways not u")
+
+
+def file_secret(tmp_path, value=SECRET):
+    path = tmp_path / "secret"
+    path.write_text(value)
+    return path
+
+
+def replace(path, value):
+    other = path.with_suffix(".new")
+    other.write_text(value)
+    other.rename(path)
+
+
+def by_file(origin, path, **more):
+    return service(origin, credential_key=f"file://{path}", **more)
+
+
+def helper(tmp_path, text, **conf):
+    """A route's credential_capture of one shell script; each run leaves a line in `runs`."""
+    path = tmp_path / "helper"
+    path.write_text(f"#!/bin/sh\necho run >> {tmp_path}/runs\n{text}\n")
+    path.chmod(0o755)
+    return {"tok": {"command": [str(path)]} | conf}
+
+
+def runs(tmp_path):
+    return (tmp_path / "runs").read_text().count("run") if (tmp_path / "runs").exists() else 0
+
+
+def by_helper(tmp_path, origin, text, *flags, secret=SECRET, env=None, route=None, **conf):
+    """A gateway whose route svc asks a helper, with a bystander route beside it."""
+    services = {"svc": service(origin, credential_key="cmd://tok", **(route or {})), "other": service(origin)}
+    g = gate(tmp_path, services, *flags, secret=secret, env=env)
+    p = tmp_path / "p.json"
+    p.write_text(json.dumps(json.loads(p.read_text()) | {"credential_capture": helper(tmp_path, text, **conf)}))
+    return g
+
+
+def refused(g, *words, path="/svc/x"):
+    a = one(g, ask(g, path, extra=JSON))
+    assert a.status == 503 and json.loads(a.body)["error"] == "credential_unavailable", a
+    reason = json.loads(a.body)["reason"]
+    assert all(w in reason for w in ("svc", *words)), reason
+    return reason
+
+
+@pytest.fixture()
+def local():
+    with Origin(host=LOCAL) as o:
+        yield o
+
+
+def shown(origin):
+    return [r["h"].get("authorization") for r in origin.seen]
+
+
+# ---------------------------------------------------------------- files
+
+@pytest.mark.parametrize("text", [SECRET, SECRET + "\n", SECRET + "\r\n"])
+def test_case77_one_line_end_is_cut(tmp_path, local, text):
+    with gate(tmp_path, {"svc": by_file(local, file_secret(tmp_path, text))}) as g:
+        assert one(g, ask(g, "/svc/x")).status == 200 and shown(local) == [f"Bearer {SECRET}"]
+
+
+def test_case77_inner_whitespace_stays(tmp_path, local):
+    with gate(tmp_path, {"svc": by_file(local, file_secret(tmp_path, "two words\tand tab"), inject_header="X-Key")}, secret="two words") as g:
+        assert one(g, ask(g, "/svc/x")).status == 200 and local.seen[0]["h"]["x-key"] == "two words\tand tab"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "real-part-one\nX-Evil: real-part-two", "real-part-one\r\n\r\n", "real-part-one\x00", "real-part-one\x1b[0m"])
+def test_case76_K4_control_characters_are_refused(tmp_path, local, text):
+    with gate(tmp_path, {"svc": by_file(local, file_secret(tmp_path, text)), "other": service(local)}) as g:
+        g.secrets += ["real-part-one", "real-part-two"]
+        assert "real-part" not in refused(g)
+        assert one(g, ask(g, "/other/x")).status == 200 and len(local.seen) == 1
+
+
+def test_case80_a_replaced_file_is_used(tmp_path, local):
+    path = file_secret(tmp_path)
+    with gate(tmp_path, {"svc": by_file(local, path)}) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200
+        replace(path, NEW)
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 200 and shown(local)[-1] == f"Bearer {NEW}", 5, 0.1), shown(local)
+        assert shown(local)[0] == f"Bearer {SECRET}"
+
+
+def test_case81_a_file_that_appears_later_is_used(tmp_path, local):
+    path = tmp_path / "secret"
+    with gate(tmp_path, {"svc": by_file(local, path)}) as g:
+        refused(g, "is missing: it is used once")
+        replace(path, SECRET)
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 200, 8, 0.1)
+        assert shown(local) == [f"Bearer {SECRET}"]
+
+
+@pytest.mark.threads
+def test_case82_401_after_a_rotation_is_sent_once_more(tmp_path):
+    path, picky = file_secret(tmp_path), Picky(SECRET)
+    with Origin(picky, host=LOCAL) as o, gate(tmp_path, {"svc": by_file(o, path)}) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200
+        picky.good = NEW
+        replace(path, NEW)  # the gateway may or may not have noticed already: the client must not
+        a = one(g, ask(g, "/svc/y", "POST", body="hello"), "POST")
+        assert a.status == 200 and a.body == b"ok"
+        assert o.seen[-1]["h"]["authorization"] == f"Bearer {NEW}" and {r["body"] for r in o.seen[1:]} == {b"hello"} and len(o.seen) <= 3
+
+
+def test_a_401_that_stays_reaches_the_client_whole(tmp_path):
+    with Origin(Picky("other"), host=LOCAL) as o, gate(tmp_path, {"svc": by_file(o, file_secret(tmp_path)), "env": service(o)}) as g:
+        for path in ("/svc/x", "/svc/x", "/env/x"):
+            a = one(g, ask(g, path))
+            assert (a.status, a.body, a.get("www-authenticate")) == (401, b"always not u", "Bearer")
+
+
+# ---------------------------------------------------------------- helpers
+
+def test_case77_text_helper(tmp_path, local):
+    with by_helper(tmp_path, local, f"printf '{SECRET}\\r\\n\\n'") as g:
+        assert [one(g, ask(g, "/svc/x")).status for _ in range(3)] == [200] * 3
+        assert shown(local) == [f"Bearer {SECRET}"] * 3 and runs(tmp_path) == 1
+
+
+def test_case73_json_helper_sets_its_headers(tmp_path, local):
+    out = json.dumps({"headers": {"X-One": SECRET, "X-Two": "real-two-4711"}})
+    with by_helper(tmp_path, local, f"cat <<'E'\n{out}\nE", output={"format": "json", "allow_headers": ["x-one", "x-two"]}) as g:
+        g.secrets.append("real-two-4711")
+        assert one(g, ask(g, "/svc/x", extra="X-One: mine\r\nx-two: mine\r\n")).status == 200
+        (r,) = local.seen
+        assert r["h"]["x-one"] == SECRET and r["h"]["x-two"] == "real-two-4711" and b"mine" not in r["raw"] and "authorization" not in r["h"]
+
+
+@pytest.mark.parametrize("out", [{"headers": {"X-Other": SECRET}}, {"headers": {}}, {"headers": {"X-One": SECRET + "\r\nX: y"}}, {"headers": {"X-One": 1}}, [], "x"])
+def test_case76_json_helper_that_says_nonsense(tmp_path, local, out):
+    with by_helper(tmp_path, local, f"cat <<'E'\n{json.dumps(out)}\nE", output={"format": "json", "allow_headers": ["x-one"]}) as g:
+        refused(g)
+        assert not local.seen
+
+
+def test_K6_what_a_helper_gets(tmp_path, local):
+    env = {"HTTPS_PROXY": "http://127.0.0.1:9", "MY_OWN": "kept", "NONO_PROXY_PASS": "pass-of-sixteen-letters"}
+    text = f"env > {tmp_path}/env; readlink /proc/self/fd/0 > {tmp_path}/stdin; echo {SECRET}"
+    with by_helper(tmp_path, local, text, env=env) as g:
+        assert one(g, ask(g, "/svc/some/path")).status == 200
+        got = (tmp_path / "env").read_text()
+        assert "MY_OWN=kept" in got and "NONO_CAPTURE_CREDENTIAL=tok" in got and f"NONO_REQUEST_HOST={LOCAL}" in got
+        for bad in ("NONO_TEST_KEY", "PROXY_PASS", "HTTPS_PROXY", g.token, env["NONO_PROXY_PASS"]):
+            assert bad not in got, bad
+        assert (tmp_path / "stdin").read_text().strip() == "/dev/null"
+
+
+def test_case83_a_helper_that_hangs(tmp_path, local):
+    with by_helper(tmp_path, local, f"echo $$ > {tmp_path}/pid; sleep 300 & echo $! >> {tmp_path}/pid; wait", timeout_secs=1) as g:
+        t = time.monotonic()
+        refused(g)
+        assert 0.9 < time.monotonic() - t < 5
+        pids = [int(p) for p in (tmp_path / "pid").read_text().split()]
+        assert len(pids) == 2 and until(lambda: not any(alive(p) for p in pids))  # the whole group
+        t = time.monotonic()
+        assert one(g, ask(g, "/other/x")).status == 200 and time.monotonic() - t < 1
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_case83_a_helper_that_hangs_holds_up_nobody_else(tmp_path, local):
+    with by_helper(tmp_path, local, "sleep 300", "--workers", "1", timeout_secs=3) as g, g.connect() as c:
+        c.send(ask(g, "/svc/x"))
+        assert until(lambda: runs(tmp_path))
+        t = time.monotonic()
+        assert one(g, ask(g, "/other/x")).status == 200 and time.monotonic() - t < 2
+        assert c.response().status == 503
+
+
+def test_case83_a_helper_that_floods(tmp_path, local):
+    with by_helper(tmp_path, local, f"yes {SECRET}", timeout_secs=20) as g:
+        t = time.monotonic()
+        refused(g)
+        assert time.monotonic() - t < 10
+
+
+@pytest.mark.parametrize("text", ["exit 3", "true", "kill -9 $$", "printf '\\377\\376'", f"echo {SECRET}; exit 1"])
+def test_case83_a_helper_that_fails(tmp_path, local, text):
+    with by_helper(tmp_path, local, text) as g:
+        refused(g)
+        refused(g)
+        assert runs(tmp_path) == 1 and not local.seen  # a failure is kept 5 s
+        assert one(g, ask(g, "/other/x")).status == 200
+
+
+def test_case83_a_helpers_complaint_is_logged_without_its_secret(tmp_path, local):
+    with by_helper(tmp_path, local, f"echo 'log in first: {SECRET}!' >&2; echo {SECRET}; exit 1") as g:
+        refused(g)
+        assert until(lambda: "log in first" in g.stderr + g.audit_path.read_text(), 3)
+
+
+# Not marked for TSan: libuv closes a helper's pipes by a bare system call, so TSan takes the descriptor's next user for a race.
+def test_case82_one_run_for_many_who_wait(tmp_path, local):
+    with by_helper(tmp_path, local, f"sleep 0.5; echo {SECRET}", "--workers", "2") as g:
+        out = parallel(lambda _: one(g, ask(g, "/svc/x")).status, range(16), threads=16)
+        assert list(out) == [200] * 16 and runs(tmp_path) == 1
+
+
+def test_case82_helper_runs_again_after_a_401(tmp_path):
+    value = file_secret(tmp_path)
+    picky = Picky(SECRET)
+    with Origin(picky, host=LOCAL) as o, by_helper(tmp_path, o, f"cat {value}", ttl_secs=600) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200
+        picky.good = NEW
+        value.write_text(NEW)
+        a = one(g, ask(g, "/svc/x", "POST", body="hello"), "POST")
+        assert a.status == 200 and [r["body"] for r in o.seen[1:]] == [b"hello"] * 2 and runs(tmp_path) == 2
+        x = g.records(2)[-1]
+        assert x["credential_version"] >= 2 and x["status"] == 200
+
+
+def test_case82_expires_at_beats_the_ttl(tmp_path, local):
+    out = '{"headers":{"X-One":"' + SECRET + '"},"expires_at":\'$(($(date +%s) + 2))\'}'
+    with by_helper(tmp_path, local, f"echo '{out}'", ttl_secs=600, output={"format": "json", "allow_headers": ["X-One"]}) as g:
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 1
+        time.sleep(2.6)
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 2
+
+
+def test_case78_a_helper_that_is_not_there(tmp_path, local):
+    with by_helper(tmp_path, local, "true", command=["/nonexistent/helper"]) as g:
+        refused(g)
+        assert one(g, ask(g, "/other/x")).status == 200
+
+
+# ---------------------------------------------------------------- keyring
+
+def keyring(tmp_path, text):
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "secret-tool"
+    tool.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/args\n{text}\n")
+    tool.chmod(0o755)
+    return {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+
+def test_keyring_by_secret_tool(tmp_path, local):
+    with gate(tmp_path, {"svc": service(local, credential_key="keyring://shop/me")}, env=keyring(tmp_path, f"printf {SECRET}")) as g:
+        assert [one(g, ask(g, "/svc/x")).status for _ in range(2)] == [200, 200]
+        assert shown(local) == [f"Bearer {SECRET}"] * 2
+        args = (tmp_path / "args").read_text()
+        assert args.count("\n") == 1 and "service shop" in args and "username me" in args, args
+
+
+def test_case78_keyring_without_its_tool_names_the_package(tmp_path, local):
+    (tmp_path / "empty").mkdir()
+    with gate(tmp_path, {"svc": service(local, credential_key="keyring://shop/me")}, env={"PATH": str(tmp_path / "empty")}) as g:
+        refused(g, "libsecret-tools")
+        assert not local.seen
+
+
+# ---------------------------------------------------------------- reload
+
+@pytest.mark.threads
+def test_reload_under_load_loses_no_request(tmp_path, local):
+    path = file_secret(tmp_path)
+    with gate(tmp_path, {"svc": by_file(local, path)}, "--workers", "2") as g:
+        stop, bad = threading.Event(), []
+
+        def load():
+            while not stop.is_set():
+                if (a := one(g, ask(g, "/svc/x"))).status != 200:
+                    bad.append(a)
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for i in range(6):
+            g.secrets.append(f"real-rotated-{i}-secret")
+            replace(path, g.secrets[-1])
+            g.proc.send_signal(1)
+            time.sleep(0.2)
+        stop.set()
+        for t in threads:
+            t.join()
+        assert not bad, bad[:2]
+        assert {s for s in shown(local)} <= {f"Bearer {s}" for s in g.secrets}
