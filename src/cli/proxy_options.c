@@ -424,6 +424,62 @@ static bool warn_old_names(struct parse *p)
     return ok;
 }
 
+/* ---- variables that nobody reads ---- */
+
+static bool is_variable(struct str name)
+{
+    static const char *const others[] = {"NONO_LOG", "NONO_NO_UPDATE_CHECK", "NONO_UPDATE_URL",
+                                         "NONO_NO_MIGRATE", "NONO_AUTO_MIGRATE", "NONO_NO_PROXY",
+                                         "NONO_PROXY_TOKEN", "NONO_SESSION_ID",
+                                         "NONO_KEYRING_TIMEOUT_SECS"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (str_eq(name, str_from(others[i])))
+            return true;
+    }
+    for (int i = 0; i < OPTION_COUNT_; i++) {
+        if (str_eq(name, str_from(option_row((enum option_id)i)->env)))
+            return true;
+    }
+    for (const struct option_alias *a = option_legacy_env(); a->name; a++) {
+        if (str_eq(name, str_from(a->name)))
+            return true;
+    }
+    return false;
+}
+
+/* The variable that was probably meant, or NULL: others may have names in NONO_, too. */
+static const char *near_variable(struct str name)
+{
+    enum { NEAR = 2 };
+    for (int i = 0; i < OPTION_COUNT_; i++) {
+        const char *env = option_row((enum option_id)i)->env;
+        if (env && suggest_distance(name, str_from(env), NEAR) <= NEAR)
+            return env;
+    }
+    return NULL;
+}
+
+/* A misspelt NONO_ALLOW_DOMAIN would leave the gateway open without a word. */
+static bool warn_misspelt(struct parse *p)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && p->envp[i]; i++) {
+        struct str rest = str_from(p->envp[i]), name;
+        const char *near;
+        if (!str_starts(rest, STR("NONO_")) || !str_next(&rest, '=', &name) || !rest.n ||
+            is_variable(name) || !(near = near_variable(name)))
+            continue;
+        struct buf text;
+        buf_init(&text, 512);
+        buf_add_str(&text, str_of(name.p, name.n < 64 ? name.n : 64));
+        buf_printf(&text, " has no effect; did you mean %s?", near);
+        ok = (buf_ok(&text) && settings_add(p->warnings, buf_str(&text), STR("environment"))) ||
+             out_of_memory(p);
+        buf_fini(&text);
+    }
+    return ok;
+}
+
 static bool use_profile(struct parse *p, const struct setting *s)
 {
     return setting_set(&p->config->profile, s->value, s->origin) || out_of_memory(p);
@@ -506,7 +562,7 @@ int cli_proxy_parse(const struct args *args, char *const *envp, struct config *r
     config_init(ret_config);
     *ret_warnings = (struct settings){0};
     /* With a profile only the whole can be judged (runtime_load). */
-    if (use_all(&p) && warn_old_names(&p) && !ret_config->profile.value.p &&
+    if (use_all(&p) && warn_old_names(&p) && warn_misspelt(&p) && !ret_config->profile.value.p &&
         config_check(ret_config, &why)) {
         buf_add_z(error, why.text);
         p.code = EXIT_CONFIG;

@@ -60,3 +60,8 @@ def test_a_visitor_is_told_what_this_is():
     with Gateway() as g:
         a = one(g, f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{g.port}\r\nAuthorization: Bearer {g.token}\r\n\r\n")
     assert a.status == 404 and b"use it as an HTTP proxy" in a.body and b"no service" not in a.body
+
+
+def test_a_misspelt_variable_is_told_of_and_a_strange_one_is_not():
+    with Gateway(env={"NONO_ALOW_DOMAIN": "x", "NONO_SOMETHING": "y", "NONO_PROT": ""}) as g:
+        assert g.stderr == "  [nono] NONO_ALOW_DOMAIN has no effect; did you mean NONO_ALLOW_DOMAIN?\n"
