@@ -145,21 +145,38 @@ static enum err check_dirs(const char *list, EVP_MD_CTX *h, struct errctx *ctx)
     return ERR_OK;
 }
 
-static enum err check_all(struct tls_trust *t, struct errctx *ctx)
+/* What a trust stands on, for its id: route files over another trust, or the places themselves. */
+struct basis {
+    const struct tls_trust *base;
+    const struct tls_route_files *files;
+};
+
+static enum err hash_basis(struct tls_trust *t, const struct basis *b, EVP_MD_CTX *h,
+                           struct errctx *ctx)
+{
+    if (b) {
+        hash_z(h, "base", &b->base->id, sizeof(b->base->id));
+        return tls_route_load(&t->route, b->files, h, ctx);
+    }
+    hash_place(h, X509_get_default_cert_file());
+    hash_place(h, X509_get_default_cert_dir());
+    enum err e = ERR_OK;
+    if (t->file)
+        e = check_file(t->file, h, ctx);
+    if (!e && t->dir)
+        e = check_dirs(t->dir, h, ctx);
+    return e;
+}
+
+static enum err load_basis(struct tls_trust *t, const struct basis *b, struct errctx *ctx)
 {
     unsigned char sum[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *h = EVP_MD_CTX_new();
     enum err e = ERR_OK;
     if (!h || !EVP_DigestInit_ex(h, EVP_sha256(), NULL))
         e = err_set(ctx, ERR_NOMEM, "out of memory");
-    if (!e) {
-        hash_place(h, X509_get_default_cert_file());
-        hash_place(h, X509_get_default_cert_dir());
-    }
-    if (!e && t->file)
-        e = check_file(t->file, h, ctx);
-    if (!e && t->dir)
-        e = check_dirs(t->dir, h, ctx);
+    if (!e)
+        e = hash_basis(t, b, h, ctx);
     if (!e && !EVP_DigestFinal_ex(h, sum, NULL))
         e = err_set(ctx, ERR_NOMEM, "out of memory");
     if (!e)
@@ -177,8 +194,8 @@ static bool copy_setting(const char *z, char **ret_copy)
     return *ret_copy != NULL;
 }
 
-enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_trust **ret_trust,
-                       struct errctx *ctx)
+static enum err new_trust(const char *file, const char *dir, const struct basis *b,
+                          struct tls_trust **ret_trust, struct errctx *ctx)
 {
     struct tls_trust *t = mem_zalloc(sizeof(*t));
     if (!t)
@@ -186,10 +203,10 @@ enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_t
     atomic_init(&t->refs, 1);
     pthread_mutex_init(&t->lock, NULL);
     enum err e;
-    if (!copy_setting(cert_file, &t->file) || !copy_setting(cert_dir, &t->dir))
+    if (!copy_setting(file, &t->file) || !copy_setting(dir, &t->dir))
         e = err_set(ctx, ERR_NOMEM, "out of memory");
     else
-        e = check_all(t, ctx);
+        e = load_basis(t, b, ctx);
     if (e) {
         tls_trust_unref(t);
         return e;
@@ -198,45 +215,17 @@ enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_t
     return ERR_OK;
 }
 
-static enum err route_id(struct tls_trust *t, const struct tls_trust *base,
-                         const struct tls_route_files *files, struct errctx *ctx)
+enum err tls_trust_new(const char *cert_file, const char *cert_dir, struct tls_trust **ret_trust,
+                       struct errctx *ctx)
 {
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *h = EVP_MD_CTX_new();
-    enum err e = ERR_OK;
-    if (!h || !EVP_DigestInit_ex(h, EVP_sha256(), NULL))
-        e = err_set(ctx, ERR_NOMEM, "out of memory");
-    if (!e)
-        hash_z(h, "base", &base->id, sizeof(base->id));
-    if (!e)
-        e = tls_route_load(&t->route, files, h, ctx);
-    if (!e && !EVP_DigestFinal_ex(h, sum, NULL))
-        e = err_set(ctx, ERR_NOMEM, "out of memory");
-    if (!e)
-        memcpy(&t->id, sum, sizeof(t->id));
-    EVP_MD_CTX_free(h);
-    return e;
+    return new_trust(cert_file, cert_dir, NULL, ret_trust, ctx);
 }
 
 enum err tls_trust_route(struct tls_trust *base, const struct tls_route_files *files,
                          struct tls_trust **ret_trust, struct errctx *ctx)
 {
-    struct tls_trust *t = mem_zalloc(sizeof(*t));
-    if (!t)
-        return err_set(ctx, ERR_NOMEM, "out of memory");
-    atomic_init(&t->refs, 1);
-    pthread_mutex_init(&t->lock, NULL);
-    enum err e;
-    if (!copy_setting(base->file, &t->file) || !copy_setting(base->dir, &t->dir))
-        e = err_set(ctx, ERR_NOMEM, "out of memory");
-    else
-        e = route_id(t, base, files, ctx);
-    if (e) {
-        tls_trust_unref(t);
-        return e;
-    }
-    *ret_trust = t;
-    return ERR_OK;
+    struct basis b = {.base = base, .files = files};
+    return new_trust(base->file, base->dir, &b, ret_trust, ctx);
 }
 
 const struct tls_pair *tls_trust_pair(const struct tls_trust *t)
