@@ -88,3 +88,17 @@ struct sim_dns_reply {
 typedef void sim_dns_fn(void *owner, const struct hostname *name, enum address_family family, struct sim_dns_reply *ret_reply);
 void sim_on_dns(sim_dns_fn *fn, void *owner);
 unsigned sim_open_questions(void);
+
+/* --- helpers and files: missing until the world says otherwise --- */
+struct sim_child_reply {
+    uint64_t delay_ms; /* UINT64_MAX: it hangs */
+    int status;        /* exit status */
+    char out[512], err[128];
+};
+typedef void sim_child_fn(void *owner, char *const *argv, char *const *envp, struct sim_child_reply *ret_reply);
+void sim_on_child(sim_child_fn *fn, void *owner);
+unsigned sim_children(void); /* that run now */
+/* What a file holds. False: it is missing. */
+typedef bool sim_file_fn(void *owner, const char *path, char *ret_text, size_t size);
+void sim_on_file(sim_file_fn *fn, void *owner);
+void sim_file_changed(void); /* whoever watches a file notices within a second */

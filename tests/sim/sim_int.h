@@ -18,3 +18,4 @@ struct watch *sim_net_watch(int fd);
 void sim_net_set_watch(int fd, struct watch *w);
 void sim_net_end(void);
 void sim_dns_end(void);
+void sim_outside_end(void);

@@ -332,6 +332,7 @@ void sim_end(void)
     }
     sim_net_end();
     sim_dns_end();
+    sim_outside_end();
     for (size_t i = 0; i < world.n_events; i++)
         sim_free(world.heap[i]);
     sim_free(world.heap);
