@@ -25,7 +25,7 @@ struct child {
     uv_pipe_t pipe[3]; /* our ends */
     bool open[3];      /* the pipe is not yet closed by us */
     unsigned handles;  /* of libuv, not yet closed by it */
-    bool spawned, exited, group;
+    bool spawned, exited, group, released;
     int64_t exit_status;
     int exit_signal, spawn_errno;
     uv_write_t write;
@@ -218,7 +218,9 @@ static int make_pipe(struct child *c, int which, int *ret_theirs)
 
 static int make_stdio(struct child *c, const struct child_spec *s, uv_stdio_container_t stdio[3])
 {
-    const bool piped[3] = {!s->terminal_stdin && s->stdin_bytes.p, true, !s->terminal_stderr};
+    const bool piped[3] = {!s->terminal_stdin && s->stdin_bytes.p, !s->no_output,
+                           !s->no_output && !s->terminal_stderr};
+    const bool inherited[3] = {s->terminal_stdin, false, s->terminal_stderr};
     for (int i = 0; i < 3; i++) {
         stdio[i].flags = UV_IGNORE; /* /dev/null */
         if (piped[i]) {
@@ -229,7 +231,7 @@ static int make_stdio(struct child *c, const struct child_spec *s, uv_stdio_cont
             }
             if (rc < 0)
                 return rc;
-        } else if (i == 0 ? s->terminal_stdin : true) {
+        } else if (inherited[i]) {
             stdio[i].flags = UV_INHERIT_FD;
             stdio[i].data.fd = i;
         }
@@ -329,6 +331,14 @@ void child_cancel(struct child *c)
     free_if_done(c);
 }
 
+void child_release(struct child *c)
+{
+    c->fn = NULL;
+    c->released = true;
+    stop(c);
+    free_if_done(c);
+}
+
 /* ---- the end of everything ---- */
 
 static void end_one(uv_handle_t *handle, void *unused)
@@ -338,11 +348,13 @@ static void end_one(uv_handle_t *handle, void *unused)
         return;
     struct child *c = handle->data;
     pid_t pid = c->process.pid;
-    kill_all(c);
+    bool wait = !c->released;
+    if (wait)
+        kill_all(c);
     c->fn = NULL;
     stop(c);
     uv_close(handle, on_closed); /* from here on libuv does not wait for it */
-    for (int i = 0; i < REAP_STEPS && waitpid(pid, NULL, WNOHANG) == 0; i++)
+    for (int i = 0; wait && i < REAP_STEPS && waitpid(pid, NULL, WNOHANG) == 0; i++)
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 

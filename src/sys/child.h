@@ -10,6 +10,7 @@ struct child_spec {
     char *const *envp;
     struct str stdin_bytes; /* written, then closed; p NULL: /dev/null. A child that closes stdin early is no error */
     bool terminal_stdin, terminal_stderr; /* inherit instead; the child then stays in our group and is killed by pid */
+    bool no_output;         /* stdout and stderr are /dev/null: a child that may outlive us must not write into a broken pipe */
     uint64_t timeout_ms;    /* 0: for ever */
     size_t max_stdout;      /* killed as soon as it passes this */
     size_t max_stderr;      /* the rest is thrown away */
@@ -26,5 +27,9 @@ typedef void child_fn(void *owner, const struct child_result *result);
  * deadline. */
 enum err child_start(struct loop *control, const struct child_spec *spec, child_fn *fn, void *owner, struct child **ret_child) MUST_CHECK;
 void child_cancel(struct child *c); /* kills; fn is not called; NULL allowed. Not after fn was called */
-/* Before the loop goes: kills and reaps what still runs or was cancelled a moment ago. No fn is called. Waits for the kernel. */
+/* Lets it run on, whatever becomes of us: fn is not called, nobody kills it, it is reaped when it ends. Of a child with no_output; not after
+ * fn was called. */
+void child_release(struct child *c);
+/* Before the loop goes: kills and reaps what still runs or was cancelled a moment ago, but not what was released. No fn is called. Waits
+ * for the kernel. */
 void children_end(struct loop *control);

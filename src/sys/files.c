@@ -232,3 +232,16 @@ enum err file_find_program(struct str name, struct str path, char **ret_path)
     }
     return found;
 }
+
+enum err file_own_program(char **ret_path)
+{
+    char path[4096];
+    size_t n = sizeof(path);
+    if (uv_exepath(path, &n) < 0)
+        return ERR_SYSTEM;
+    char *copy = mem_dup(path, n);
+    if (!copy)
+        return ERR_NOMEM;
+    *ret_path = copy;
+    return ERR_OK;
+}

@@ -15,3 +15,5 @@ enum err file_read(const char *path, size_t max, char **ret_bytes, size_t *ret_n
 /* Where a program is: an absolute path as it is, a bare name in the first folder of `path` (colons between them) that has an executable
  * regular file of that name. ERR_NOT_FOUND, ERR_INVALID (there, but not executable), ERR_NOMEM. *ret_path: mem_free. Any thread. */
 enum err file_find_program(struct str name, struct str path, char **ret_path) MUST_CHECK;
+/* The program that runs: its absolute path, links resolved. ERR_SYSTEM, ERR_NOMEM. *ret_path: mem_free. Any thread. */
+enum err file_own_program(char **ret_path) MUST_CHECK;

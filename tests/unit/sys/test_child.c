@@ -263,6 +263,67 @@ static void cancelled_ones_are_killed_and_reaped(void **state)
     assert_int_equal(t.times, 0);
 }
 
+static void silent_ones_write_to_nobody(void **state)
+{
+    struct told t;
+    char file[] = "/tmp/nono-child-XXXXXX", script[200], text[100] = "";
+    (void)state;
+    int fd = mkstemp(file);
+    (void)snprintf(script, sizeof(script),
+                   "for i in 0 1 2; do x=$(readlink /proc/$$/fd/$i); echo $x >>%s; done; exit 4", file);
+    (void)run(script, (struct child_spec){.no_output = true}, &t);
+    assert_int_equal(t.end, CHILD_EXITED);
+    assert_int_equal(t.status, 4);
+    assert_int_equal(t.n_out + t.n_err, 0);
+    assert_true(read(fd, text, sizeof(text) - 1) > 0);
+    assert_string_equal(text, "/dev/null\n/dev/null\n/dev/null\n");
+    (void)close(fd);
+    (void)unlink(file);
+}
+
+/* Waits for the file to hold something. */
+static bool written(int fd, bool turning)
+{
+    char byte;
+    for (int i = 0; i < 1000; i++) {
+        if (pread(fd, &byte, 1, 0) == 1)
+            return true;
+        if (turning)
+            loop_turn(loop, 10 * NS_PER_MS);
+        else
+            (void)usleep(10000);
+    }
+    return false;
+}
+
+static void released_ones_live_on(void **state)
+{
+    struct told t;
+    char script[128];
+    (void)state;
+    for (int end = 0; end < 2; end++) {
+        char file[] = "/tmp/nono-child-XXXXXX";
+        int fd = mkstemp(file);
+        (void)snprintf(script, sizeof(script), "sleep 0.5; echo alive >%s", file);
+        struct child *c = begin(script, (struct child_spec){.no_output = true}, &t);
+        child_release(c);
+        if (end)
+            children_end(loop);
+        assert_true(written(fd, !end));
+        assert_int_equal(t.times, 0);
+        (void)close(fd);
+        (void)unlink(file);
+    }
+    /* one that could not be started */
+    char *argv[] = {(char *)"/nonexistent", NULL}, *envp[] = {NULL};
+    struct child_spec spec = {.argv = argv, .envp = envp, .no_output = true};
+    struct child *c;
+    assert_int_equal(child_start(loop, &spec, on_told, &t, &c), ERR_OK);
+    child_release(c);
+    loop_turn(loop, 0);
+    assert_int_equal(t.times, 0);
+}
+
 static void memory_that_runs_out(void **state)
 {
     (void)state;
@@ -298,6 +359,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(much_stderr_is_thrown_away, setup, teardown),
         cmocka_unit_test_setup_teardown(a_grandchild_does_not_hold_the_pipe, setup, teardown),
         cmocka_unit_test_setup_teardown(cancelled_ones_are_killed_and_reaped, setup, teardown),
+        cmocka_unit_test_setup_teardown(silent_ones_write_to_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(released_ones_live_on, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_that_runs_out, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
