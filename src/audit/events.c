@@ -49,6 +49,10 @@ static void add_run(struct buf *out, const struct capture_event *e)
     member_text(out, ",\"credential_capture_stdin_mode\":", str_from(e->stdin_mode));
     buf_add_z(out, ",\"credential_capture_interactive\":");
     buf_add_z(out, e->interactive ? "true" : "false");
+    if (!e->has_urls)
+        return;
+    add_number(out, ",\"credential_capture_urls_opened\":", e->urls_opened);
+    add_number(out, ",\"credential_capture_urls_refused\":", e->urls_refused);
 }
 
 void capture_event_format(struct buf *out, const struct capture_event *e)

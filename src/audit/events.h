@@ -31,6 +31,8 @@ struct capture_event {
     size_t n_header_names;
     const char *stdin_mode;    /* "null", "request_json", "provider_json" */
     bool interactive;
+    bool has_urls;         /* the helper could open URLs */
+    unsigned urls_opened, urls_refused;
     struct str target, method, path; /* path without query */
     struct str reason;
 };

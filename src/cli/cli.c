@@ -2,6 +2,7 @@
 #include "cli/args.h"
 #include "cli/cli_int.h"
 #include "cli/help.h"
+#include "cli/open_url.h"
 #include "cli/profile_command.h"
 #include "cli/serve.h"
 #include "cli/why.h"
@@ -89,7 +90,7 @@ static command_fn *const doers[COMMAND_COUNT_] = {
     [COMMAND_VALIDATE] = profile_validate, [COMMAND_SHOW] = profile_show,
     [COMMAND_LIST] = profile_list,         [COMMAND_INIT] = profile_init,
     [COMMAND_SCHEMA] = profile_schema,     [COMMAND_DIFF] = profile_diff,
-    [COMMAND_TEST] = profile_test,
+    [COMMAND_TEST] = profile_test,         [COMMAND_OPEN_URL] = open_url_command,
 };
 
 static int run(const struct args *a)

@@ -470,6 +470,9 @@ static void record_run(struct run *r, const struct child_result *result,
                       : c->stdin_json ? "request_json"
                                       : "null",
         .interactive = c->stdio || c->stdin_terminal || c->open_urls,
+        .has_urls = r->order.bridge != NULL,
+        .urls_opened = r->order.bridge ? bridge_opened(r->order.bridge) : 0,
+        .urls_refused = r->order.bridge ? bridge_refused(r->order.bridge) : 0,
         .target = r->asked.host,
         .method = r->asked.method,
         .path = str_of(r->asked.path.p, str_find(r->asked.path, '?')),
@@ -507,17 +510,24 @@ static void on_child(void *owner, const struct child_result *result)
     pump(b);
 }
 
+/* Prepared no earlier than it runs: what waits for its turn holds no files. */
 static void launch(struct run *r)
 {
+    struct errctx ctx = {0};
     struct entry *e = r->entry;
-    struct broker *b = e->source->broker;
+    struct source *s = e->source;
     r->start_ns = clock_mono_ns();
-    enum err why = order_start(&r->order, b->env.control, on_child, r, &r->child);
+    enum err why = s->kind->prepare(s, &r->asked, &r->order, &ctx);
+    if (!why)
+        why = order_start(&r->order, s->broker->env.control, on_child, r, &r->child);
     if (!why)
         return;
+    const char *action = r->order.failed_action ? r->order.failed_action : "spawn_failed";
     bool for_refusal = r->for_refusal;
+    if (why != ERR_NOMEM)
+        record_run(r, NULL, &(struct report){.action = action}, STR_NULL, ctx.text);
     run_free(r);
-    finish(e, why, NULL, for_refusal, "the helper could not be started", STR_NULL);
+    finish(e, why, NULL, for_refusal, ctx.text, STR_NULL);
 }
 
 /* As many helpers at once as the machine bears; the others wait for their turn. */
@@ -566,15 +576,11 @@ static enum err run_make(struct entry *e, const struct broker_ask *a, struct run
     r->queued = true;
     list_init(&r->node);
     order_init(&r->order, s->env, 0);
-    enum err why = asked_copy(&r->asked, &a->asked) ? ERR_OK : ERR_NOMEM;
+    r->order.bridges = &b->bridges;
     b->n_queued++;
-    if (!why)
-        why = s->kind->prepare(s, &r->asked, &r->order, ctx);
-    if (why) {
-        if (why != ERR_NOMEM)
-            record_run(r, NULL, &(struct report){.action = "spawn_failed"}, STR_NULL, ctx->text);
+    if (!asked_copy(&r->asked, &a->asked)) {
         run_free(r);
-        return why;
+        return ERR_NOMEM;
     }
     *ret_run = r;
     return ERR_OK;
@@ -788,6 +794,12 @@ enum err broker_new(const struct broker_env *env, struct broker **ret_broker)
         mem_free(b);
         return e;
     }
+    e = bridges_init(&b->bridges, env->control, &b->helpers);
+    if (e) {
+        helper_env_fini(&b->helpers);
+        mem_free(b);
+        return e;
+    }
     *ret_broker = b;
     return ERR_OK;
 }
@@ -822,6 +834,7 @@ void broker_free(struct broker *b)
     }
     while (!list_empty(&b->source_list))
         source_drop(LIST_ENTRY(b->source_list.next, struct source, node));
+    bridges_fini(&b->bridges);
     children_end(b->env.control);
     map_fini(&b->sources);
     helper_env_fini(&b->helpers);

@@ -1,6 +1,6 @@
 /* Shared inside credential/ only: the broker's own state. */
 #pragma once
-#include "credential/credential_int.h"
+#include "credential/bridge.h"
 
 enum {
     FAILURE_MS = 5000,      /* a failure, and a second refusal, are kept */
@@ -62,6 +62,7 @@ struct broker_ask {
 struct broker {
     struct broker_env env;
     struct helper_env helpers;
+    struct bridges bridges;
     struct map sources;
     struct list source_list; /* least lately asked first */
     size_t n_sources;

@@ -1,6 +1,6 @@
 /* cmd:// — what a helper of credential_capture is run with (config.md 9.2, 9.3). */
 #include "base/encode.h"
-#include "credential/credential_int.h"
+#include "credential/bridge.h"
 #include "sys/clock.h"
 
 static bool is_name_byte(char c)
@@ -72,9 +72,32 @@ static void add_variables(struct source *s, const struct asked *a, struct order 
         order_variable(o, "NONO_CAPTURE_ALLOW_LAUNCH_SERVICES", STR("1"));
 }
 
+/* The launcher comes before every other browser that the helper might find. */
+static enum err add_bridge(struct source *s, struct order *o, struct errctx *ctx)
+{
+    const char *path = helper_env_get(o->env, STR("PATH"));
+    struct buf text;
+    enum err e = bridge_open(o->bridges, &s->capture, &o->bridge, ctx);
+    if (e) {
+        o->failed_action = "browser_setup_failed";
+        return e;
+    }
+    buf_init(&text, 1u << 20);
+    buf_add_z(&text, bridge_folder(o->bridge));
+    buf_add_c(&text, ':');
+    buf_add_z(&text, path ? path : "/usr/bin:/bin");
+    order_variable(o, "NONO_SUPERVISOR_PATH", str_from(bridge_socket(o->bridge)));
+    order_variable(o, "BROWSER", str_from(bridge_launcher(o->bridge)));
+    order_variable(o, "PATH", buf_str(&text));
+    e = buf_ok(&text) ? ERR_OK : ERR_NOMEM;
+    buf_fini(&text);
+    return e;
+}
+
 static void add_member(struct buf *out, const char *key, struct str value)
 {
-    buf_add_c(out, out->n ? ',' : '{');
+    if (!out->n || out->p[out->n - 1] != '{')
+        buf_add_c(out, out->n ? ',' : '{');
     encode_json(out, str_from(key));
     buf_add_c(out, ':');
     encode_json(out, value);
@@ -96,7 +119,12 @@ static void add_document(struct source *s, const struct asked *a, struct order *
     if (c->provider) {
         buf_add_z(&o->in, ",\"config\":");
         buf_add_str(&o->in, c->provider_config.n ? c->provider_config : STR("null"));
-        buf_add_z(&o->in, ",\"interaction\":{}");
+        buf_add_z(&o->in, ",\"interaction\":{");
+        if (o->bridge) {
+            add_member(&o->in, "open_url_helper", str_from(bridge_launcher(o->bridge)));
+            add_member(&o->in, "supervisor_socket", str_from(bridge_socket(o->bridge)));
+        }
+        buf_add_c(&o->in, '}');
     }
     buf_add_z(&o->in, "}\n");
 }
@@ -113,6 +141,10 @@ static enum err cmd_prepare(struct source *s, const struct asked *a, struct orde
         return e;
     o->timeout_ms = c->timeout_ms;
     add_variables(s, a, o);
+    if (c->open_urls && o->bridges)
+        e = add_bridge(s, o, ctx);
+    if (e)
+        return e;
     if (c->provider || c->stdin_json)
         add_document(s, a, o);
     else

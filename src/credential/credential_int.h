@@ -38,6 +38,8 @@ enum err helper_env_hide(struct helper_env *env, struct str name) MUST_CHECK;
 
 /* ---- what is to be run (helper.c): born empty, filled by a source, errors sticky ---- */
 
+struct bridge;
+struct bridges;
 struct order {
     const struct helper_env *env;
     char **argv;     /* owned texts, NULL behind */
@@ -45,8 +47,11 @@ struct order {
     char **own;      /* variables of our own, "NAME=value" */
     size_t n_own, cap_own;
     struct buf in;   /* stdin; has_in tells whether there is one */
-    bool has_in, terminal_stdin, terminal_stderr;
+    bool has_in, terminal_stdin, terminal_stderr, no_output;
     uint64_t timeout_ms;
+    struct bridges *bridges;    /* NULL: nothing will be run, so no bridge is built */
+    struct bridge *bridge;      /* owned; open until order_fini */
+    const char *failed_action;  /* what audit calls it that it could not be prepared; NULL: spawn_failed */
     bool failed;     /* out of memory */
 };
 void order_init(struct order *o, const struct helper_env *env, uint64_t timeout_ms);

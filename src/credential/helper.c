@@ -1,7 +1,7 @@
 /* What helpers are run with: arguments, environment, stdin; and what may be told of them. */
 #include "base/encode.h"
 #include "base/mem.h"
-#include "credential/credential_int.h"
+#include "credential/bridge.h"
 #include "sys/random.h"
 #include <stdlib.h>
 
@@ -130,6 +130,8 @@ void order_fini(struct order *o)
     texts_free(o->argv, o->n_argv);
     texts_free(o->own, o->n_own);
     buf_wipe_fini(&o->in);
+    bridge_close(o->bridge);
+    o->bridge = NULL;
     o->argv = o->own = NULL;
     o->n_argv = o->n_own = 0;
 }
@@ -190,6 +192,12 @@ static bool is_own(const struct order *o, struct str name)
     return false;
 }
 
+/* What only we say: one of the gateway's own (it may itself run below a helper) would be taken for ours. */
+static bool is_ours_to_say(struct str name)
+{
+    return str_eq(name, STR("NONO_SUPERVISOR_PATH")) || str_eq(name, STR("NONO_CAPTURE_ALLOW_LAUNCH_SERVICES"));
+}
+
 /* The gateway's environment less what is hidden, then ours. */
 static char **build_environment(const struct order *o)
 {
@@ -199,7 +207,7 @@ static char **build_environment(const struct order *o)
         return NULL;
     for (size_t i = 0; i < o->env->n; i++) {
         struct str name = name_of(o->env->v[i]);
-        if (!helper_env_hides(o->env, name) && !is_own(o, name))
+        if (!helper_env_hides(o->env, name) && !is_own(o, name) && !is_ours_to_say(name))
             v[n++] = o->env->v[i];
     }
     for (size_t i = 0; i < o->n_own; i++)
@@ -220,6 +228,7 @@ enum err order_start(struct order *o, struct loop *control, child_fn *fn, void *
                                                        : STR_NULL,
                               .terminal_stdin = o->terminal_stdin,
                               .terminal_stderr = o->terminal_stderr,
+                              .no_output = o->no_output,
                               .timeout_ms = o->timeout_ms,
                               .max_stdout = VALUE_BYTES,
                               .max_stderr = STDERR_BYTES};

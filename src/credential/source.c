@@ -40,8 +40,7 @@ static bool take_capture(struct source *s, const struct capture_conf *c)
     s->capture.cache_path_regex = STR_NULL;
     s->capture.command = take_list(s, c->command, c->n_command, &ok);
     s->capture.allow_headers = take_list(s, c->allow_headers, c->n_allow_headers, &ok);
-    s->capture.allow_origins = NULL;
-    s->capture.n_allow_origins = 0;
+    s->capture.allow_origins = take_list(s, c->allow_origins, c->n_allow_origins, &ok);
     if (c->provider_config.n)
         s->capture.provider_config = take(s, c->provider_config, &ok);
     return ok;
