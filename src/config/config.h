@@ -78,6 +78,8 @@ struct config {
     struct str approval_backend;  /* approval_defaults */
     uint64_t approval_timeout_ms; /* approval_defaults; 0: not given */
     struct capture_confs captures;
+    struct str *env_sources;      /* variables that some env:// reference of the profile names, whatever will use it */
+    size_t n_env_sources;
     struct tls_intercept_conf tls_intercept;
     bool max_body_given;
     uint64_t max_body_bytes;      /* 0: unlimited */

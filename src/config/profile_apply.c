@@ -383,6 +383,41 @@ static void take_later_routes(struct take *t, const struct json *tree)
     }
 }
 
+/* ---- variables that hold secrets ---- */
+
+static void take_env_source(struct take *t, struct str text, struct str *v, size_t *n)
+{
+    struct str prefix = STR("env://");
+    if (!str_starts(text, prefix))
+        return;
+    if (v)
+        v[*n] = take_text(t, str_of(text.p + prefix.n, text.n - prefix.n));
+    ++*n;
+}
+
+/* Wherever in the profile: also a reference of a kind whose machinery comes later names a variable
+ * that no helper is to see. v NULL: counts. */
+static void walk_env_sources(struct take *t, const struct json *tree, struct str *v, size_t *n)
+{
+    if (is_kind(tree, JSON_STRING))
+        take_env_source(t, tree->text, v, n);
+    for (size_t i = 0; is_kind(tree, JSON_ARRAY) && i < tree->n; i++)
+        walk_env_sources(t, tree->items[i], v, n);
+    for (size_t i = 0; is_kind(tree, JSON_OBJECT) && i < tree->n; i++) {
+        take_env_source(t, tree->members[i].key, v, n); /* env_credentials */
+        walk_env_sources(t, tree->members[i].value, v, n);
+    }
+}
+
+static void take_env_sources(struct take *t, const struct json *tree)
+{
+    size_t n = 0;
+    walk_env_sources(t, tree, NULL, &n);
+    t->config->env_sources = take_memory(t, n * sizeof(*t->config->env_sources));
+    if (t->config->env_sources)
+        walk_env_sources(t, tree, t->config->env_sources, &t->config->n_env_sources);
+}
+
 enum err profile_apply(const struct json *tree, struct config *c, struct problems *problems)
 {
     struct take t = {.config = c};
@@ -393,5 +428,6 @@ enum err profile_apply(const struct json *tree, struct config *c, struct problem
     take_approvals(&t, tree);
     take_captures(&t, tree);
     take_later_routes(&t, tree);
+    take_env_sources(&t, tree);
     return t.no_memory ? ERR_NOMEM : ERR_OK;
 }

@@ -850,6 +850,8 @@ enum err broker_learn(struct broker *b, const struct config *config)
         if (str_starts(key, prefix))
             e = helper_env_hide(&b->helpers, str_of(key.p + prefix.n, key.n - prefix.n));
     }
+    for (size_t i = 0; !e && i < config->n_env_sources; i++)
+        e = helper_env_hide(&b->helpers, config->env_sources[i]);
     return e;
 }
 

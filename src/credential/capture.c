@@ -133,9 +133,11 @@ static enum err cmd_prepare(struct source *s, const struct asked *a, struct orde
                             struct errctx *ctx)
 {
     const struct capture_conf *c = &s->capture;
-    if (!s->has_capture || c->n_command == 0)
+    if (!s->has_capture || c->n_command == 0) {
+        o->failed_action = "unknown_credential";
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE,
                        "credential_capture has no entry %.*s", STR_ARG(s->rest));
+    }
     enum err e = add_command(s, o, ctx);
     if (e)
         return e;

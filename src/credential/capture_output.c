@@ -269,11 +269,15 @@ enum err capture_read(const struct capture_conf *c, struct str out, uint64_t now
         report->action = "empty_stdout";
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "the helper printed nothing");
     }
+    if (!material_utf8_ok(out)) {
+        report->action = "non_utf8_stdout";
+        return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE,
+                       "what the helper printed is no UTF-8 text");
+    }
     if (c->provider || c->output_json)
         return read_json(c, out, now_ns, wall_ms, ret_material, report, ctx);
     e = material_take(out, "what the helper printed", ret_material, ctx);
     if (e)
-        report->action = str_ends(str_from(ctx->text), STR("is no UTF-8 text")) ? "non_utf8_stdout"
-                                                                               : "collect_failed";
+        report->action = "collect_failed";
     return e;
 }

@@ -5,7 +5,7 @@
 #include "sys/random.h"
 #include <stdlib.h>
 
-enum { KEYRING_TIMEOUT_MS = 120000, MAX_HIDDEN = 4096 };
+enum { KEYRING_TIMEOUT_MS = 120000 };
 
 /* ---- the environment ---- */
 
@@ -99,7 +99,7 @@ bool helper_env_hides(const struct helper_env *env, struct str name)
 
 enum err helper_env_hide(struct helper_env *env, struct str name)
 {
-    if (helper_env_hides(env, name) || env->n_hidden >= MAX_HIDDEN)
+    if (helper_env_hides(env, name))
         return ERR_OK;
     if (!grow(&env->hidden, env->n_hidden, &env->cap_hidden))
         return ERR_NOMEM;

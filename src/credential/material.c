@@ -127,7 +127,7 @@ static int utf8_tail(unsigned char c, uint32_t *ret_point, uint32_t *ret_least)
     return -1;
 }
 
-static bool utf8_valid(struct str s)
+bool material_utf8_ok(struct str s)
 {
     for (size_t i = 0; i < s.n;) {
         uint32_t point = 0, least = 0;
@@ -157,7 +157,7 @@ enum err material_check(struct str value, const char *what, struct errctx *ctx)
             return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s holds a %s", what,
                            c ? "control character" : "NUL byte");
     }
-    if (!utf8_valid(value))
+    if (!material_utf8_ok(value))
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s is no UTF-8 text", what);
     return ERR_OK;
 }

@@ -35,6 +35,8 @@ void material_fields_free(struct material_field *fields, size_t n);
 struct material *material_copy(struct material *m) MUST_CHECK;
 /* Whether both yield the same bytes. */
 bool material_equal(const struct material *a, const struct material *b) MUST_CHECK;
+/* RFC 3629: no overlong forms, no surrogates. */
+bool material_utf8_ok(struct str text);
 /* Decision K4: neither empty nor with control characters (tab allowed), and UTF-8. The sentence begins with `what` and never holds any of
  * the value. */
 enum err material_check(struct str value, const char *what, struct errctx *ctx) MUST_CHECK;

@@ -88,7 +88,7 @@ def test_a_helper_opens_a_url(tmp_path, local, command):  # noqa: F811
         assert GOOD in g.stderr and "state=" not in g.stderr + g.audit_path.read_text()
 
 
-def test_case_bridge_what_the_helper_gets(tmp_path, local):  # noqa: F811
+def test_what_the_helper_gets(tmp_path, local):  # noqa: F811
     desk = Desk(tmp_path)
     text = (f"env > {tmp_path}/env; stat -c '%a %u' \"$NONO_SUPERVISOR_PATH\" \"$BROWSER\" \"$(dirname $BROWSER)\" > {tmp_path}/modes; "
             f"cat \"$BROWSER\" > {tmp_path}/launcher; echo {SECRET}")
@@ -490,7 +490,7 @@ def test_stdin_is_the_gateways(tmp_path, local, interaction, stdin, typed):  # n
 
 
 def test_one_that_may_use_the_terminal_is_killed_by_pid(tmp_path, local):  # noqa: F811
-    text = f"echo $$ $(ps -o pgid= -p $$) > {tmp_path}/pid; exec sleep 300"
+    text = f"echo $$ $(cut -d' ' -f5 /proc/$$/stat) > {tmp_path}/pid; exec sleep 300"
     with by_helper(tmp_path, local, text, interaction={"stdio": True}, timeout_secs=1) as g:
         refused(g, "took too long")
         pid, group = map(int, (tmp_path / "pid").read_text().split())

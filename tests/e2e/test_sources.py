@@ -179,6 +179,25 @@ def test_K6_what_a_helper_gets(tmp_path, local):
         assert (tmp_path / "stdin").read_text().strip() == "/dev/null"
 
 
+def test_K6_variables_of_every_reference_are_kept_from_helpers(tmp_path, local):
+    hidden = {"OAUTH_ID": "real-oauth-id-4711", "OAUTH_SECRET": "real-oauth-secret-4711", "LATER_KEY": "real-later-4711", "NONO_TEST_KEY": SECRET}
+    g = by_helper(tmp_path, local, f"env > {tmp_path}/env; echo {SECRET}", env=hidden)
+    p = tmp_path / "p.json"
+    conf = json.loads(p.read_text())
+    conf["network"]["custom_credentials"]["later"] = {
+        "upstream": "https://later.test", "env_var": "LATER", "auth": {"type": "oauth2", "token_url": "https://later.test/token",
+                                                   "client_id": "env://OAUTH_ID", "client_secret": "env://OAUTH_SECRET"}}
+    conf["env_credentials"] = {"env://LATER_KEY": "WORKLOAD_KEY"}
+    p.write_text(json.dumps(conf))
+    with g:
+        g.secrets += list(hidden.values())
+        assert one(g, ask(g, "/svc/x")).status == 200
+        got = (tmp_path / "env").read_text()
+        assert "NONO_CAPTURE_ROUTE=svc" in got
+        for name, value in hidden.items():
+            assert name not in got and value not in got, name
+
+
 def test_case83_a_helper_that_hangs(tmp_path, local):
     with by_helper(tmp_path, local, f"echo $$ > {tmp_path}/pid; sleep 300 & echo $! >> {tmp_path}/pid; wait", timeout_secs=1) as g:
         t = time.monotonic()
