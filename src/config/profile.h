@@ -22,7 +22,8 @@ enum err profile_apply(const struct json *tree, struct config *c, struct problem
  * that a start would find except what needs the network or a secret's value). */
 void profile_check(const struct json *tree, bool merged, struct problems *problems);
 
-/* What only `profile validate` says, as warnings: allow patterns in which the reference would let `*` cross `/` (decision E1). */
+/* What only `profile validate` says, as warnings: allow patterns in which the reference would let `*` cross `/` (decision E1), origins
+ * that allow nothing. */
 void profile_notes(const struct json *tree, struct problems *problems);
 
 /* Names for `profile list`: user's and built-in. fn(owner, name, path or NULL for built-in). */

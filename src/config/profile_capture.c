@@ -94,15 +94,12 @@ static void check_output(const struct json *c, const struct path *path, struct p
                      STR_ARG(list->items[i]->text));
 }
 
-/* scheme://host with http or https. */
-static bool is_web_origin(struct str text)
-{
-    struct target_uri uri;
-    struct errctx why = {0};
-    return !target_parse_uri(text, &uri, &why);
-}
+/* Each origin of interaction.open_urls, with its place. */
+typedef void origin_fn(struct str origin, const struct path *path, const struct place *at,
+                       struct problems *p);
 
-static void check_interaction(const struct json *c, const struct path *path, struct problems *p)
+static void each_origin(const struct json *c, const struct path *path, origin_fn *fn,
+                        struct problems *p)
 {
     const struct json *open =
         tree_of(tree_of(c, "interaction", JSON_OBJECT), "open_urls", JSON_OBJECT);
@@ -113,10 +110,43 @@ static void check_interaction(const struct json *c, const struct path *path, str
     for (size_t i = 0; list && i < list->n; i++) {
         const struct json *v = list->items[i];
         struct str origin = is_kind(v, JSON_STRING) ? v->text : tree_text(v, "origin");
-        if (origin.p && !is_web_origin(origin))
-            complain(p, PATH_INDEX(at, i), &v->at, "https://login.example.com",
-                     "\"%.*s\" is no http or https URL with a host", STR_ARG(origin));
+        if (origin.p)
+            fn(origin, PATH_INDEX(at, i), &v->at, p);
     }
+}
+
+/* scheme://host with http or https. */
+static void check_url_origin(struct str origin, const struct path *path, const struct place *at,
+                         struct problems *p)
+{
+    struct target_uri uri;
+    struct errctx why = {0};
+    if (target_parse_uri(origin, &uri, &why))
+        complain(p, path, at, "https://login.example.com",
+                 "\"%.*s\" is no http or https URL with a host", STR_ARG(origin));
+}
+
+static void note_origin(struct str origin, const struct path *path, const struct place *at,
+                        struct problems *p)
+{
+    struct target_uri uri;
+    struct errctx why = {0};
+    if (target_parse_uri(origin, &uri, &why))
+        return;
+    if (uri.scheme != SCHEME_HTTPS)
+        remark(p, path, at, "write https, or allow_localhost for this machine's own addresses",
+               "\"%.*s\" allows nothing: only https is opened", STR_ARG(origin));
+    else if (!target_is_origin(&uri))
+        remark(p, path, at, "leave out what is behind the host",
+               "\"%.*s\" allows nothing: an origin has no path", STR_ARG(origin));
+}
+
+void note_captures(const struct json *tree, struct problems *p)
+{
+    const struct json *map = tree_of(tree, "credential_capture", JSON_OBJECT);
+    const struct path *root = PATH_KEY(NULL, STR("credential_capture"));
+    for (size_t i = 0; map && i < map->n; i++)
+        each_origin(map->members[i].value, PATH_KEY(root, map->members[i].key), note_origin, p);
 }
 
 static void check_capture(const struct json_member *m, const struct path *path, struct problems *p)
@@ -137,7 +167,7 @@ static void check_capture(const struct json_member *m, const struct path *path, 
     if (tree_of(c, "cache_path_regex", JSON_STRING) && (regex.n == 0 || has_nul(regex)))
         bad(p, c, path, "cache_path_regex", "cache_path_regex is empty or holds a NUL byte");
     check_output(c, path, p);
-    check_interaction(c, path, p);
+    each_origin(c, path, check_url_origin, p);
 }
 
 void check_captures(const struct json *tree, struct problems *p)

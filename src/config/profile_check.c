@@ -151,9 +151,9 @@ void profile_check(const struct json *tree, bool merged, struct problems *proble
     check_approvals(tree, merged, problems);
 }
 
-/* ---- notes of `profile validate` (decision E1) ---- */
+/* ---- notes of `profile validate` ---- */
 
-/* A `*` that the reference lets cross `/` and we do not. */
+/* Decision E1: a `*` that the reference lets cross `/` and we do not. */
 static bool has_lone_star(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -178,7 +178,7 @@ static void note_list(const struct json *list, const struct path *path, struct p
     }
 }
 
-void profile_notes(const struct json *tree, struct problems *problems)
+static void note_patterns(const struct json *tree, struct problems *problems)
 {
     const struct json *network = tree_of(tree, "network", JSON_OBJECT);
     const struct json *allow = tree_of(network, "allow_domain", JSON_ARRAY);
@@ -200,4 +200,10 @@ void profile_notes(const struct json *tree, struct problems *problems)
         note_list(tree_get(policy, "allow"),
                   PATH_KEY(PATH_KEY(at, STR("endpoint_policy")), STR("allow")), problems);
     }
+}
+
+void profile_notes(const struct json *tree, struct problems *problems)
+{
+    note_patterns(tree, problems);
+    note_captures(tree, problems);
 }

@@ -60,6 +60,7 @@ void check_network(const struct json *tree, bool merged,
 void check_services(const struct json *tree, struct problems *p); /* profile_service.c */
 void check_service_links(const struct json *tree, struct problems *p);
 void check_captures(const struct json *tree, struct problems *p); /* profile_capture.c */
+void note_captures(const struct json *tree, struct problems *p);
 void check_providers(const struct json *tree, bool merged, struct problems *p);
 void check_approvals(const struct json *tree, bool merged,
                      struct problems *p); /* profile_approval.c */

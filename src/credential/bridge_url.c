@@ -47,7 +47,7 @@ static bool is_origin_of(struct str entry, const struct target_uri *uri)
         return false;
     return allowed.scheme == uri->scheme && allowed.port == uri->port &&
            hostname_eq(&allowed.host, &uri->host) &&
-           (allowed.origin.n == 0 || str_eq(allowed.origin, STR("/")));
+           target_is_origin(&allowed);
 }
 
 static enum err judge(const struct capture_conf *rules, const struct target_uri *uri,

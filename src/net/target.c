@@ -131,6 +131,11 @@ enum err target_parse_uri(struct str text, struct target_uri *ret_uri, struct er
     return ERR_OK;
 }
 
+bool target_is_origin(const struct target_uri *uri)
+{
+    return uri->origin.n == 0 || str_eq(uri->origin, STR("/"));
+}
+
 bool target_path_ok(struct str path)
 {
     for (size_t i = 0; i < path.n; i++) {

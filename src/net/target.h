@@ -21,6 +21,9 @@ struct target_uri {
 /* "http://host[:port][/path][?query]", scheme in any case. 400: other schemes, user information, fragment, port 0 or bad, bad host. */
 enum err target_parse_uri(struct str text, struct target_uri *ret_uri, struct errctx *ctx) MUST_CHECK;
 
+/* Nothing behind the authority but perhaps a slash. */
+bool target_is_origin(const struct target_uri *uri);
+
 /* Every byte of a path with query may be sent (decision C6): no controls, SP, DEL, '#'. */
 bool target_path_ok(struct str path);
 /* Split "/a/b?c=d" at the first '?': *ret_query without it, p NULL when there is none. */

@@ -386,6 +386,30 @@ static void test_notes(void **state) /* decision E1 */
     world_fini(&w);
 }
 
+static void test_origins_that_allow_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    world_init(&w);
+    put(&w, "p.json",
+        "{\"credential_capture\": {\"h\": {\"command\": [\"a\"], \"interaction\": {\"open_urls\": "
+        "{\"allow_origins\": [\"https://a.test\", \"http://a.test\", \"https://a.test:8443/\", "
+        "\"https://a.test/x\", {\"origin\": \"https://a.test?q\"}]}}}}}");
+    expect_ok(&w, "@p.json");
+    assert_int_equal(w.problems.n, 0);
+    profile_notes(w.tree, &w.problems);
+    assert_int_equal(w.problems.n, 3);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const at[] = {
+            "/credential_capture/h/interaction/open_urls/allow_origins/1",
+            "/credential_capture/h/interaction/open_urls/allow_origins/3",
+            "/credential_capture/h/interaction/open_urls/allow_origins/4"};
+        assert_true(w.problems.v[i].warning);
+        assert_true(str_eq(w.problems.v[i].pointer, str_from(at[i])));
+    }
+    world_fini(&w);
+}
+
 /* All that is wrong, not the first only; a plain name is never judged wrong by the quick look. */
 static void test_all_at_once(void **state)
 {
@@ -417,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_chains_that_lead_to_each_other),
         cmocka_unit_test(test_the_rest),
         cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_origins_that_allow_nothing),
         cmocka_unit_test(test_all_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
