@@ -57,7 +57,7 @@ def bridged(tmp_path, origin, desk, text, *flags, interaction=None, env=None, ti
 
 
 def served(g):
-    a = one(g, ask(g, "/svc/x"))
+    a = one(g, ask(g, "/svc/x"), wait=60)
     assert a.status == 200, a
     return a
 
@@ -200,7 +200,7 @@ def test_an_opener_that_is_the_browser_itself_is_left_alone(tmp_path, local):  #
     desk = Desk(tmp_path, "exec sleep 300")
     with bridged(tmp_path, local, desk, f"$BROWSER {GOOD}/ || exit 1; echo {SECRET}") as g:
         try:
-            with g.connect() as c:
+            with g.connect(60) as c:
                 c.send(ask(g, "/svc/x"))
                 assert until(lambda: (tmp_path / "opener-pid").exists() and (tmp_path / "opener-pid").read_text())
                 pid = int((tmp_path / "opener-pid").read_text())
