@@ -194,16 +194,26 @@ static bool is_unreserved(unsigned char c)
     return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
-void encode_percent(struct buf *out, struct str in)
+static void percent_but(struct buf *out, struct str in, const char *also_plain)
 {
     for (size_t i = 0; i < in.n; i++) {
         unsigned char c = (unsigned char)in.p[i];
         char three[3] = {'%', hex_upper[c >> 4], hex_upper[c & 15]};
-        if (is_unreserved(c))
+        if (is_unreserved(c) || (c && strchr(also_plain, c)))
             buf_add_c(out, (char)c);
         else
             buf_add(out, three, sizeof(three));
     }
+}
+
+void encode_percent(struct buf *out, struct str in)
+{
+    percent_but(out, in, "");
+}
+
+void encode_segment(struct buf *out, struct str in)
+{
+    percent_but(out, in, ":@!$&'()*+,;=");
 }
 
 bool decode_percent(struct buf *out, struct str in)

@@ -12,6 +12,8 @@ bool decode_base64(struct buf *out, struct str in) MUST_CHECK NONNULL(1);
 void encode_json(struct buf *out, struct str in) NONNULL(1);
 /* Percent-encode everything but RFC 3986 unreserved characters. */
 void encode_percent(struct buf *out, struct str in) NONNULL(1);
+/* As one path segment: whatever RFC 3986 section 3.3 lets stand in one (pchar) stays as it is, the rest is percent-encoded. */
+void encode_segment(struct buf *out, struct str in) NONNULL(1);
 /* Strict percent-decoding: false at a malformed escape. */
 bool decode_percent(struct buf *out, struct str in) MUST_CHECK NONNULL(1);
 /* Peer bytes made visible: printable ASCII passes, the rest becomes \xNN. */

@@ -138,7 +138,8 @@ static bool makes_dots(struct str target, size_t at, struct str secret)
     return dots && begins && ends;
 }
 
-/* As one segment: whatever is in the secret, it stays one. */
+/* As one segment: whatever is in the secret, it stays one. What may stand there goes as it is: the token of a
+ * Telegram bot has a colon, and its API compares bytes. */
 static enum err put_path(const struct injection *in, struct http_head *head, struct buf *out,
                          struct errctx *ctx)
 {
@@ -156,7 +157,7 @@ static enum err put_path(const struct injection *in, struct http_head *head, str
     if (!buf_reserve(out, target.n + 3 * secret.n))
         return no_memory(ctx);
     buf_add_str(out, str_of(target.p, at));
-    encode_percent(out, secret);
+    encode_segment(out, secret);
     buf_add_str(out, str_of(target.p + at + 2, target.n - at - 2));
     head->target = buf_str(out);
     return ERR_OK;

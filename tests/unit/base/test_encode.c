@@ -85,10 +85,13 @@ static void test_percent(void **state)
         ROW("a b/c?", "a%20b%2Fc%3F"),
         ROW("\0\xff%", "%00%FF%25"),
     };
+    static const struct row segment[] = {ROW("", ""), ROW("1:aZ~@!$&'()*+,;=", "1:aZ~@!$&'()*+,;="),
+                                         ROW("a/b?#[]\\ %\0\xff", "a%2Fb%3F%23%5B%5D%5C%20%25%00%FF")};
     static const struct row lax[] = {ROW("\xff/", "%fF/"), ROW("+ ", "+ "), ROW("%41", "%2541")};
     static const struct str bad[] = {{"%", 1},    {"a%4", 3}, {"%4g", 3},
                                      {"%%41", 4}, {"% 1", 3}, {"%+1", 3}};
     check(encode_percent, rows, ARRAY_LEN(rows));
+    check(encode_segment, segment, ARRAY_LEN(segment));
     check_decode(decode_percent, rows, ARRAY_LEN(rows));
     check_decode(decode_percent, lax, ARRAY_LEN(lax));
     check_refused(decode_percent, bad, ARRAY_LEN(bad));
