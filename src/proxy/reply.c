@@ -129,8 +129,9 @@ static bool add_challenge(struct exchange *x, struct fields *f, int status)
     if (status == 407)
         return fields_add(f, STR("Proxy-Authenticate"), STR("Basic realm=\"nono\"")) &&
                fields_add(f, STR("Proxy-Authenticate"), STR("Bearer realm=\"nono\""));
-    if (status == 401)
-        return fields_add(f, STR("WWW-Authenticate"), STR("Bearer realm=\"nono\""));
+    if (status == 401) /* git and container tools show no login before they are asked for Basic; the latter take the first */
+        return fields_add(f, STR("WWW-Authenticate"), STR("Basic realm=\"nono\"")) &&
+               fields_add(f, STR("WWW-Authenticate"), STR("Bearer realm=\"nono\""));
     if (status == 503)
         return fields_add(f, STR("Retry-After"), STR("1"));
     if (status == 429) {
