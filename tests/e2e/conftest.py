@@ -9,11 +9,13 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-GOOD, SECOND, GOOD6, HOLE, DEAD = "10.55.0.1", "10.55.0.2", "fd55::1", "10.56.0.2", "10.57.0.9"
+GOOD, SECOND, APIS, GOOD6, HOLE, DEAD = "10.55.0.1", "10.55.0.2", "10.55.0.3", "fd55::1", "10.56.0.2", "10.57.0.9"
 HOSTS = f"""127.0.0.1 localhost rebind.test
 ::1 localhost six-loopback.test
 {GOOD} origin.test api.test www.origin.test a.b.origin.test xn--bcher-kva.test denied.test
 {SECOND} second.test
+{APIS} api.openai.com api.anthropic.com generativelanguage.googleapis.com maps.googleapis.com api.github.com gitlab.com
+{APIS} my.openai.azure.com api.telegram.org packages.test npm.test registry.test
 {GOOD6} six.test
 {GOOD} both.test
 {GOOD6} both.test
@@ -43,7 +45,8 @@ def enter_private_network():
         if not os.path.exists(real):
             open(real, "w").close()
         sh(f"mount --bind {path} {real}")
-    for c in ("link set lo up", f"addr add {GOOD}/32 dev lo", f"addr add {SECOND}/32 dev lo", f"-6 addr add {GOOD6}/128 dev lo nodad",
+    for c in ("link set lo up", f"addr add {GOOD}/32 dev lo", f"addr add {SECOND}/32 dev lo",
+              f"addr add {APIS}/32 dev lo", f"-6 addr add {GOOD6}/128 dev lo nodad",
               "link add hole0 type veth peer name hole1", "link set hole0 up", "link set hole1 up", "addr add 10.56.0.1/24 dev hole0",
               f"neigh add {HOLE} lladdr 02:00:00:00:00:99 dev hole0"):
         sh("ip " + c)
@@ -51,6 +54,7 @@ def enter_private_network():
 
 
 enter_private_network()
+pytest.register_assert_rewrite("standin")
 
 import gateway  # noqa: E402  (after the network is there)
 
