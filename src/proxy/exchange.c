@@ -316,7 +316,7 @@ void exchange_resolve(struct exchange *x)
     enum err e = ERR_OK;
 
     r->n_addrs = 0;
-    if (r->facts.shape != SHAPE_CONNECT && r->upgrade != UPGRADE_WEBSOCKET && !x->retried) {
+    if (r->facts.shape != SHAPE_CONNECT && r->upgrade != UPGRADE_WEBSOCKET && !x->retried && !x->renewed) {
         if (!make_key(x)) {
             exchange_refuse_nomem(x);
             return;
@@ -590,6 +590,8 @@ static void on_timer(struct timer *t)
         relay_on_timer(x);
     else if (x->state == EXCH_HOLD)
         hold_on_timer(x);
+    else if (x->state == EXCH_CREDENTIAL)
+        retry_on_timer(x);
     else
         exchange_abort(x, ERR_STALLED);
 }

@@ -39,7 +39,10 @@ struct request {
     struct material *material; /* the version in use */
     size_t secret_at;         /* credential/inject.h */
     struct http_head held_head; /* a 401 that waits for a newer version */
-    bool held, held_end, held_dead, held_done; /* it waits; no body follows; its connection died meanwhile; it is the answer */
+    bool held, held_end, held_dead, held_done; /* it waits; its end came; its connection died meanwhile; it is the answer */
+    bool held_empty;          /* its end came as that of a body, which is empty or was read away */
+    bool reading_away;        /* the request is sent once more when its body is gone */
+    size_t read_away;         /* bytes of it */
     struct errctx err;        /* why it failed */
     struct vetted_addr addrs[LIMIT_DNS_ADDRESSES]; /* last, and not zeroed: n_addrs of them are there */
 };
@@ -70,7 +73,8 @@ struct exchange {
     bool reply_close;         /* the connection ends after our answer */
     bool up_dead;             /* the upstream takes no more bytes */
     bool up_full, client_full; /* that side did not take all it was offered */
-    bool retried;
+    bool retried;             /* a reused connection died before it answered: sent again on a fresh one */
+    bool renewed;             /* sent again with a newer version after a 401 */
     bool hold_over;           /* the rate limit has counted it, and whoever had to be asked has granted it */
     bool close_client;        /* the answer says Connection: close */
     bool record_out;

@@ -81,9 +81,17 @@ bool secret_known_bad(struct exchange *x);
 enum err secret_get(struct exchange *x) MUST_CHECK;
 /* Stage 8. What head points into afterwards is in *secret: buf_wipe_fini when it is written. */
 enum err secret_inject(struct exchange *x, struct http_head *head, struct buf *secret) MUST_CHECK;
-/* A final head came. True: it is a 401 that is held, or the request is on its way once more. */
-bool secret_take_401(struct exchange *x, const struct http_head *head, bool end);
+void secret_use(struct exchange *x, struct material *m); /* takes the reference: this is the version from now on */
 void secret_release(struct request *r);
+
+/* --- retry.c --- */
+/* A final head came. True: it is a 401 that is held, or the request is on its way once more. */
+bool retry_take_401(struct exchange *x, const struct http_head *head, bool end);
+/* What the upstream's side says while a 401 is held (request->held), and the timer of its body. */
+size_t retry_body(struct exchange *x, struct str bytes);
+void retry_end(struct exchange *x);
+void retry_reset(struct exchange *x);
+void retry_on_timer(struct exchange *x);
 
 /* --- relay.c --- */
 /* A head that was held. */

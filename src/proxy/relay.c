@@ -156,11 +156,11 @@ static void relay_final(struct exchange *x, struct http_head *out, bool end)
         proxy_wants_auth(x);
         return;
     }
-    if (!x->request->held_done && secret_take_401(x, out, end))
+    look_for_connection_auth(x, out);
+    if (!x->request->held_done && retry_take_401(x, out, end))
         return;
     exchange_wait_end(x);
     x->record.status = x->record.upstream_status = out->status;
-    look_for_connection_auth(x, out);
     choose_framing(x, out);
     hop_strip(out);
     exchange_set_state(x, EXCH_RELAY);

@@ -1,5 +1,5 @@
-/* What a credential adds to the stages: where the phantom stands (2), the target without it (3), the version that is used (6), what goes
- * into the head (8), and a second try after an upstream said 401 (decision K5). */
+/* What a credential adds to the stages: where the phantom stands (2), the target without it (3), the version that is used (6), and what
+ * goes into the head (8). What an upstream's 401 leads to is in retry.c. */
 #include "proxy/proxy_int.h"
 
 #include "credential/inject.h"
@@ -242,7 +242,7 @@ static enum err unavailable(struct exchange *x, enum err e, const char *why)
                    id.p, why);
 }
 
-static void use_material(struct exchange *x, struct material *m)
+void secret_use(struct exchange *x, struct material *m)
 {
     struct request *r = x->request;
 
@@ -261,7 +261,7 @@ static void on_material(void *owner, enum err e, struct material *m, const char 
         exchange_refuse(x, unavailable(x, e == ERR_CANCELLED ? ERR_CREDENTIAL_UNAVAILABLE : e, sentence));
         return;
     }
-    use_material(x, material_ref(m));
+    secret_use(x, material_ref(m));
     exchange_connect(x);
 }
 
@@ -297,7 +297,7 @@ enum err secret_get(struct exchange *x)
     exchange_wait_end(x);
     if (e != ERR_OK)
         return unavailable(x, e, why.text[0] ? why.text : err_name(e));
-    use_material(x, m);
+    secret_use(x, m);
     return ERR_OK;
 }
 
@@ -334,105 +334,6 @@ enum err secret_inject(struct exchange *x, struct http_head *head, struct buf *s
         x->record.credential_active = true;
     }
     return e;
-}
-
-/* ---------------------------------------------------------------- after a 401 */
-
-static void go_on_with_401(struct exchange *x)
-{
-    struct request *r = x->request;
-
-    r->held = false;
-    exchange_set_state(x, EXCH_SEND);
-    if (r->held_dead && !r->held_end) {
-        (void)err_set(&r->err, ERR_UPSTREAM_CLOSED, "the upstream closed the connection without an answer");
-        exchange_refuse(x, ERR_UPSTREAM_CLOSED);
-        return;
-    }
-    relay_held(x, &r->held_head, r->held_end);
-    if (exchange_over(x))
-        return;
-    if (x->up)
-        leg_resume(x->up->leg);
-    if (!x->request_done)
-        leg_resume(x->client);
-}
-
-static void on_newer(void *owner, enum err e, struct material *m, const char *sentence)
-{
-    struct exchange *x = owner;
-    struct request *r = x->request;
-
-    (void)sentence; /* the 401 is the answer then */
-    r->vault_wait = NULL;
-    if (e != ERR_OK) {
-        go_on_with_401(x);
-        return;
-    }
-    use_material(x, material_ref(m));
-    r->held = false;
-    exchange_send_again(x);
-}
-
-static bool hold_head(struct exchange *x, const struct http_head *head, bool end)
-{
-    struct request *r = x->request;
-
-    if (!http_head_copy(&x->arena, head, 4, &r->held_head))
-        return false;
-    r->held = true;
-    r->held_end = end;
-    exchange_set_state(x, EXCH_CREDENTIAL);
-    timer_stop(exchange_loop(x), &x->timer);
-    return true;
-}
-
-/* Once per version and worker, as far as a small table remembers it. */
-static void mark_good(struct exchange *x, uint64_t version)
-{
-    struct worker *w = x->worker;
-    const struct request *r = x->request;
-    uint64_t key = r->credential->source_hash ^ (version << 32 | version);
-    uint64_t *seen = &w->good_versions[key % ARRAY_LEN(w->good_versions)];
-
-    if (*seen == key)
-        return;
-    *seen = key;
-    vault_mark_good(w->vault, r->credential, &r->question, version);
-}
-
-bool secret_take_401(struct exchange *x, const struct http_head *head, bool end)
-{
-    struct request *r = x->request;
-    struct vault *v = x->worker->vault;
-    struct material *m = NULL;
-    struct errctx why = {0};
-    uint64_t version;
-    enum err e;
-
-    if (!r->material || !v)
-        return false;
-    version = r->material->version;
-    if (head->status != 401) {
-        mark_good(x, version);
-        return false;
-    }
-    vault_mark_bad(v, r->credential, &r->question, version);
-    if (x->retried || r->replay_lost)
-        return false;
-    e = vault_get(v, x->runtime, r->credential, &r->question, version, on_newer, x, &r->vault_wait, &m, &why);
-    if (e == ERR_OK) {
-        use_material(x, m);
-        exchange_send_again(x);
-        return true;
-    }
-    if (e != ERR_AGAIN)
-        return false;
-    if (hold_head(x, head, end))
-        return true;
-    vault_cancel(r->vault_wait);
-    r->vault_wait = NULL;
-    return false;
 }
 
 void secret_release(struct request *r)

@@ -86,18 +86,17 @@ static void add_hop_authorization(const struct hop *hop, struct buf *out)
 /* The head as it goes upstream. Hop-by-hop fields, and what Connection names, go before anything is put in (K10). */
 static bool prepare_head(struct exchange *x, struct http_head *head)
 {
-    struct request *r = x->request;
     struct field *expect = fields_get(&head->fields, FIELD_EXPECT);
 
     hop_strip(head);
-    if (expect && head->minor == 0)
+    /* HTTP/1.0 knows none; and on a second try the body is here already, so nobody is to be told to send it once more */
+    if (expect && (head->minor == 0 || ((x->retried || x->renewed) && !x->awaiting_100)))
         expect->drop = true;
     if (send_is_at_proxy(x)) {
         head->target = absolute_target(x, head);
         if (!head->target.p)
             return false;
     }
-    (void)r;
     return set_host(x, head);
 }
 
@@ -258,6 +257,11 @@ void send_client_end(struct exchange *x, const struct fields *trailers)
     }
     if (!x->up || x->up_dead)
         return;
+    if (!push_replay(x)) { /* the end follows what goes before it: on_writable */
+        if (trailers && trailers != &r->trailers && !fields_copy(&x->arena, trailers, 0, &r->trailers))
+            exchange_refuse_nomem(x);
+        return;
+    }
     if (trailers && trailers->n) {
         r->replay_lost = true;
         if (inject_trailers_leak(&x->runtime->clients, trailers)) {
@@ -274,10 +278,10 @@ void send_client_end(struct exchange *x, const struct fields *trailers)
 static void start_body(struct exchange *x)
 {
     if (x->request_done) {
-        if (push_replay(x))
-            send_client_end(x, &x->request->trailers);
+        send_client_end(x, &x->request->trailers);
         return;
     }
+    (void)push_replay(x); /* its client may wait for an answer to just that */
     if (x->awaiting_100)
         request_is_out(x);
     else
@@ -294,7 +298,9 @@ void exchange_send(struct exchange *x)
     enum err e;
 
     exchange_set_state(x, EXCH_SEND);
+    task_cancel(&x->task);
     task_init(&x->task, flush_now);
+    x->up_full = false;
     leg_own(x->up->leg, &exchange_upstream_events, x);
     if (!prepare_head(x, &head)) {
         exchange_refuse_nomem(x);
@@ -345,13 +351,18 @@ static size_t up_body(void *owner, struct leg *l, struct str bytes)
     struct exchange *x = owner;
 
     (void)l;
-    return x->request->held ? 0 : relay_body(x, bytes);
+    return x->request->held ? retry_body(x, bytes) : relay_body(x, bytes);
 }
 
 static void up_end(void *owner, struct leg *l, const struct fields *trailers)
 {
+    struct exchange *x = owner;
+
     (void)l;
-    relay_end(owner, trailers);
+    if (x->request->held)
+        retry_end(x);
+    else
+        relay_end(x, trailers);
 }
 
 static void up_writable(void *owner, struct leg *l)
@@ -364,7 +375,7 @@ static void up_writable(void *owner, struct leg *l)
         return;
     if (x->request_done && !x->up->leg->out_done) {
         if (x->request->replay_n)
-            end_request(x, NULL);
+            send_client_end(x, &x->request->trailers);
     } else if (!x->request_done) {
         leg_resume(x->client);
     }
@@ -374,7 +385,6 @@ void exchange_send_again(struct exchange *x)
 {
     upconn_close(x->up);
     x->up = NULL;
-    x->retried = true;
     x->up_dead = x->up_full = false;
     x->record.upstream_reused = false;
     task_cancel(&x->task);
@@ -388,7 +398,7 @@ static void up_reset(void *owner, struct leg *l, enum err e)
     struct exchange *x = owner;
 
     if (x->request->held) {
-        x->request->held_dead = true;
+        retry_reset(x);
         return;
     }
     if (x->response_done && x->state == EXCH_RELAY) { /* the answer is whole; the rest of the request has nowhere to go */
@@ -396,6 +406,7 @@ static void up_reset(void *owner, struct leg *l, enum err e)
         return;
     }
     if (x->state == EXCH_SEND && e != ERR_BAD_RESPONSE && e != ERR_NOMEM && can_send_again(x)) {
+        x->retried = true;
         exchange_send_again(x);
         return;
     }
