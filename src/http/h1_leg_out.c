@@ -271,6 +271,7 @@ static enum err send_all(struct h1_leg *l, struct str bytes, size_t *ret_taken)
     while (bytes.n || h1_out_pending(l)) {
         size_t n = 0;
         compose(l, &r, bytes);
+        stream_secret(l->s, l->out.wipe); /* what is gathered comes first */
         enum err e = stream_writev(l->s, r.iov, r.n, &n);
         if (e == ERR_AGAIN) {
             l->want_write = true;

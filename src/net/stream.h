@@ -21,6 +21,7 @@ struct stream_ops {
     void (*close)(struct stream *s, bool reset);
     void (*again)(struct stream *s);
     bool (*fin)(const struct stream *s);
+    void (*secret)(struct stream *s, bool on); /* NULL: it makes no copies */
     enum err (*splice_in)(struct stream *s, int pipe_w, size_t max, size_t *ret_n);  /* NULL: cannot */
     enum err (*splice_out)(struct stream *s, int pipe_r, size_t max, size_t *ret_n); /* NULL: cannot */
 };
@@ -47,6 +48,12 @@ static inline MUST_CHECK enum err stream_read(struct stream *s, void *p, size_t 
 static inline MUST_CHECK enum err stream_writev(struct stream *s, const struct iovec *iov, int n, size_t *ret_n)
 {
     return s->ops->writev(s, iov, n, ret_n);
+}
+/* The first piece that the next stream_writev is given holds a secret (until said otherwise): no copy of it stays behind. */
+static inline void stream_secret(struct stream *s, bool on)
+{
+    if (s->ops->secret)
+        s->ops->secret(s, on);
 }
 /* Put bytes back in front (copied; any length). on_ready follows. ERR_NOMEM. */
 static inline MUST_CHECK enum err stream_unread(struct stream *s, struct str bytes)

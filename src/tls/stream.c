@@ -186,15 +186,21 @@ static enum err write_all(struct tls_stream *t, const char *p, size_t n, size_t 
     return ERR_OK;
 }
 
+static int first_piece(const struct iovec *iov, int n)
+{
+    int first = 0;
+    while (first + 1 < n && !iov[first].iov_len)
+        first++;
+    return first;
+}
+
 /* The pieces as one, so that a head and its body's beginning share a record. Not when one of them
  * lies in the scratch itself. */
 static struct iovec coalesce(const struct tls_stream *t, const struct iovec *iov, int n)
 {
     size_t at = 0, room = t->scratch_size < RECORD_BYTES ? t->scratch_size : RECORD_BYTES;
     uintptr_t from = (uintptr_t)t->scratch, to = from + room;
-    int first = 0;
-    while (first + 1 < n && !iov[first].iov_len)
-        first++;
+    int first = first_piece(iov, n);
     if (first + 1 == n || iov[first].iov_len >= room)
         return iov[first];
     for (int i = first; i < n; i++) {
@@ -221,8 +227,11 @@ static enum err tls_writev(struct stream *s, const struct iovec *iov, int n, siz
     enum err e = tls_stream_flush(t);
     if (e)
         return e;
-    struct iovec all = coalesce(t, iov, n);
-    return write_all(t, all.iov_base, all.iov_len, ret_n);
+    struct iovec all = coalesce(t, iov, n), head = iov[first_piece(iov, n)];
+    e = write_all(t, all.iov_base, all.iov_len, ret_n);
+    if (t->secret && all.iov_base != head.iov_base) /* OpenSSL encrypts its own copy in place */
+        mem_wipe(t->scratch, head.iov_len);
+    return e;
 }
 
 static enum err tls_unread(struct stream *s, struct str bytes)
@@ -298,6 +307,11 @@ static bool tls_fin(const struct stream *s)
            stream_fin(t->under);
 }
 
+static void tls_secret(struct stream *s, bool on)
+{
+    of(s)->secret = on;
+}
+
 static const struct stream_ops tls_ops = {
     .read = tls_read,
     .writev = tls_writev,
@@ -306,6 +320,7 @@ static const struct stream_ops tls_ops = {
     .close = tls_close,
     .again = tls_again,
     .fin = tls_fin,
+    .secret = tls_secret,
 };
 
 /* "host:port" behind the struct. */

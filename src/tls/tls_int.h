@@ -83,6 +83,7 @@ struct tls_stream {
     struct hostname host;
     uint16_t port;
     bool established, closed;
+    bool secret;    /* what is written next begins with a secret */
     bool under_dry; /* the last read from below said ERR_AGAIN */
     /* why the task is queued: somebody asked, or a read stopped while more was there */
     bool asked, unread_rest;

@@ -200,6 +200,7 @@ static void test_secrets_are_wiped(void **state)
         assert_int_equal(send_head(request("GET", FRAMING_NONE, 0), "X-Key: hunter2\r\n", true),
                          ERR_OK);
         assert_int_equal(leg_flush(B.leg), ERR_OK);
+        assert_int_equal(B.wire.secret, secret); /* and the stream keeps no copy */
         struct chunk *c = chunk_take(B.chunks);
         assert_non_null(c);
         assert_int_equal(memmem(c->data, 100, "hunter2", 7) != NULL, !secret);

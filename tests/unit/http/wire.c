@@ -104,6 +104,11 @@ static bool wire_fin(const struct stream *s)
     return ((const struct wire *)s)->in_end != ERR_AGAIN;
 }
 
+static void wire_secret(struct stream *s, bool on)
+{
+    of(s)->secret = on;
+}
+
 static const struct stream_ops wire_ops = {
     .read = wire_read,
     .writev = wire_writev,
@@ -112,6 +117,7 @@ static const struct stream_ops wire_ops = {
     .close = wire_close,
     .again = wire_again,
     .fin = wire_fin,
+    .secret = wire_secret,
 };
 
 static void on_task(struct task *t)

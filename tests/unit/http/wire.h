@@ -24,6 +24,7 @@ struct wire {
     enum err write_err; /* ERR_OK: none */
     enum err unread_err;
     bool shut, closed, reset;
+    bool secret; /* as last said */
     unsigned reads, writes; /* calls that moved bytes: what would be system calls */
     bool read_beat_, write_beat_;
 };

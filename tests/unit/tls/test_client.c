@@ -671,6 +671,34 @@ static void test_pieces_in_scratch(void **state)
     server_free(&j);
 }
 
+/* Coalescing leaves no copy of a secret piece behind, and none of others is touched. */
+static void test_secret_leaves_scratch(void **state)
+{
+    (void)state;
+    struct joined j;
+    struct stream *a, *b;
+    server_make(&j);
+    tcp_pair(&a, &b);
+    join(&j, a, b, "a.test", 443);
+    struct iovec v[3] = {{(char *)"", 0}, {(char *)"hush:", 5}, {(char *)"body", 4}};
+    size_t n = 0;
+    for (unsigned secret = 0; secret < 2; secret++) {
+        memset(scratch, 'x', 16);
+        stream_secret(j.x.s, secret);
+        assert_int_equal(stream_writev(j.x.s, v, 3, &n), ERR_OK);
+        assert_int_equal(n, 9);
+        assert_memory_equal(scratch, secret ? "\0\0\0\0\0bodyx" : "hush:bodyx", 10);
+    }
+    char own[] = "hush:own"; /* a single piece is nobody's copy */
+    struct iovec one = {own, 8};
+    assert_int_equal(stream_writev(j.x.s, &one, 1, &n), ERR_OK);
+    assert_string_equal(own, "hush:own");
+    TURN_UNTIL(j.p.got.n >= 26);
+    assert_memory_equal(j.p.got.p, "hush:bodyhush:bodyhush:own", 26);
+    part(&j);
+    server_free(&j);
+}
+
 /* Every allocation of ours in turn fails: an error or success, never a crash or a leak. */
 static void test_no_memory(void **state)
 {
@@ -748,6 +776,7 @@ int main(void)
         cmocka_unit_test(test_first_call),
         cmocka_unit_test(test_pinned_certificate),
         cmocka_unit_test(test_pieces_in_scratch),
+        cmocka_unit_test(test_secret_leaves_scratch),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("tls/client", tests, group_setup, group_teardown);
