@@ -317,6 +317,20 @@ static bool host_refuses(const struct policy *p, const struct facts *f, struct d
            lock_refuses_host(p, d);
 }
 
+/* Refused for what its route's upstream is: the refusal says which route, and what to write instead of an address that is none. */
+static void blame_route(const struct policy *p, const struct facts *f, struct decision *d)
+{
+    const struct route *r = policy_route_by_prefix(p, f->prefix);
+    char reason[sizeof d->reason];
+    d->route = r;
+    if (!r || !d->host.is_address || address_kind(&d->host.address) != ADDRESS_UNSPECIFIED)
+        return;
+    (void)snprintf(reason, sizeof reason, "route %.*s leads nowhere: %s is no host that a request could go to",
+                   r->view.id.n > 60 ? 60 : (int)r->view.id.n, r->view.id.p, d->host.text);
+    memcpy(d->reason, reason, sizeof reason);
+    d->remedy = STR("write 127.0.0.1 or localhost in the route's upstream");
+}
+
 void policy_decide(const struct policy *p, const struct facts *f, struct decision *ret_decision)
 {
     struct decision *d = ret_decision;
@@ -331,9 +345,15 @@ void policy_decide(const struct policy *p, const struct facts *f, struct decisio
             "TRACE is refused: its answer would show what the gateway adds to a request");
         return;
     }
-    if (target_refuses(p, f, d) || host_refuses(p, f, d) || judge_request_refuses(p, f, d))
+    if (target_refuses(p, f, d))
         return;
-    choose_way(p, d);
+    if (host_refuses(p, f, d)) {
+        if (f->shape == SHAPE_REVERSE)
+            blame_route(p, f, d);
+        return;
+    }
+    if (!judge_request_refuses(p, f, d))
+        choose_way(p, d);
 }
 
 enum err policy_addr(const struct policy *p, struct decision *d, const struct address *a,

@@ -114,7 +114,27 @@ static enum err take_route_target(struct exchange *x)
     route_view(r->decision.route, &route);
     r->head.target = arena_printf(&x->arena, "%.*s%.*s%s%.*s", STR_ARG(route.base_path), STR_ARG(f->path),
                                   f->query.p ? "?" : "", STR_ARG(f->query));
+    r->secret_at += route.base_path.n;
     return r->head.target.p ? ERR_OK : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
+}
+
+static void record_loop(struct exchange *x)
+{
+    record_text(&x->record, RECORD_RULE, STR("loop"));
+    record_text(&x->record, RECORD_RULE_ORIGIN, STR(""));
+}
+
+/* A tunnel to ourselves, said at once: the rule that would refuse it too names nothing that could be changed (decision C13). Names that
+ * lead here are met when they are dialled. */
+static enum err refuse_loop(struct exchange *x)
+{
+    const struct facts *f = &x->request->facts;
+
+    if (f->shape != SHAPE_CONNECT || !(f->host.is_address || hostname_is_localhost(&f->host)) ||
+        !classify_is_self(x, &f->host, f->port))
+        return ERR_OK;
+    record_loop(x);
+    return err_set(&x->request->err, ERR_LOOP, "%s:%u is this gateway itself", f->host.text, f->port);
 }
 
 static enum err decide(struct exchange *x)
@@ -135,8 +155,10 @@ static enum err decide(struct exchange *x)
 static enum err stage_decide(struct exchange *x)
 {
     bool changed = false;
-    enum err e = secret_clean_reverse(x);
+    enum err e = refuse_loop(x);
 
+    if (e == ERR_OK)
+        e = secret_clean_reverse(x);
     if (e == ERR_OK)
         e = decide(x);
     if (e == ERR_OK)
@@ -432,10 +454,8 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
 
     x->connector = NULL;
     exchange_wait_end(x);
-    if (e == ERR_LOOP) {
-        record_text(&x->record, RECORD_RULE, STR("loop"));
-        record_text(&x->record, RECORD_RULE_ORIGIN, STR(""));
-    }
+    if (e == ERR_LOOP)
+        record_loop(x);
     if (e != ERR_OK) {
         if (x->request->decision.chained) /* whoever failed, it was on this way */
             record_text(&x->record, RECORD_UPSTREAM_PROXY, x->runtime->hop_text);
@@ -865,4 +885,14 @@ void exchange_rejudge(struct exchange *x, struct runtime *runtime)
         exchange_abort(x, ERR_POLICY_CHANGED);
     else
         x->doomed = true;
+}
+
+void exchange_end_doomed(struct exchange *x)
+{
+    if (!x->doomed)
+        return;
+    if (x->response_started || x->state == EXCH_REPLY)
+        exchange_abort(x, ERR_POLICY_CHANGED);
+    else
+        exchange_refuse(x, ERR_POLICY_CHANGED);
 }

@@ -91,3 +91,5 @@ void exchange_start_refused(struct session *s, struct leg *client, const struct 
 void exchange_abort(struct exchange *x, enum err why);
 /* Decide again after a reload: tunnels that the new policy denies end at once, others after the drain timeout. */
 void exchange_rejudge(struct exchange *x, struct runtime *runtime);
+/* The drain timeout is over: what a reload denied ends, with a 403 if nothing of an answer went out. */
+void exchange_end_doomed(struct exchange *x);

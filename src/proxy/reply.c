@@ -63,6 +63,31 @@ static bool must_close(struct exchange *x, int status)
 
 /* ---------------------------------------------------------------- body */
 
+/* A weight of nothing: not acceptable (RFC 9110 12.4.2). */
+static bool has_no_weight(struct str params)
+{
+    struct str param;
+
+    while (str_next(&params, ';', &param)) {
+        param = str_trim(param);
+        if (param.n < 3 || ascii_lower(param.p[0]) != 'q' || param.p[1] != '=' || param.p[2] != '0')
+            continue;
+        while (param.n && (param.p[param.n - 1] == '0' || param.p[param.n - 1] == '.'))
+            param.n--;
+        return param.n == 2;
+    }
+    return false;
+}
+
+/* One item of Accept: names this media type; not_acceptable: as one that is not wanted. */
+static bool names_media(struct str item, struct str type, bool not_acceptable)
+{
+    size_t n = str_find(item, ';');
+
+    return str_eq_nocase(str_trim(str_of(item.p, n)), type) &&
+           has_no_weight(str_of(item.p + n, item.n - n)) == not_acceptable;
+}
+
 static bool wants_json(const struct exchange *x)
 {
     const struct request *r = x->request;
@@ -75,10 +100,9 @@ static bool wants_json(const struct exchange *x)
         if (f->id != FIELD_ACCEPT)
             continue;
         while (str_next(&rest, ',', &item)) {
-            item = str_trim(str_of(item.p, str_find(item, ';')));
-            if (str_eq_nocase(item, STR("application/json")))
+            if (names_media(item, STR("application/json"), false))
                 return true;
-            if (str_eq_nocase(item, STR("text/plain")))
+            if (names_media(item, STR("text/plain"), false) || names_media(item, STR("application/json"), true))
                 by_default = false;
         }
     }

@@ -367,8 +367,8 @@ static void rejudge(struct session *s)
 
 static void end_doomed(struct session *s)
 {
-    if (s->exchange && s->exchange->doomed)
-        session_end(s, ERR_POLICY_CHANGED);
+    if (s->exchange)
+        exchange_end_doomed(s->exchange);
 }
 
 static void on_purge(struct timer *t)

@@ -382,6 +382,18 @@ def test_C13_our_own_listener_is_no_destination(g):
         assert a.status == 403 and json.loads(a.body)["error"] == "loop", a
 
 
+@pytest.mark.parametrize("flags", [(), ("--deny-domain", "127.0.0.0/8"), ("--allow-domain", "elsewhere.test")])
+def test_C13_our_own_listener_is_a_loop_whatever_else_would_refuse_it(flags):
+    with Gateway(*flags, auth=False) as g:
+        for host in ("127.0.0.1", "localhost", "LOCALHOST."):
+            a = one(g, connect_head(f"{host}:{g.port}", extra="Accept: application/json\r\n"), "CONNECT", closes=True)
+            j = json.loads(a.body)
+            assert a.status == 403 and j["error"] == j["rule"] == "loop", (host, a)
+        assert [x["rule"] for x in g.records(3)] == ["loop"] * 3
+        a = one(g, connect_head("127.0.0.1:1", extra="Accept: application/json\r\n"), "CONNECT", closes=True)
+        assert a.status == 403 and json.loads(a.body)["rule"] != "loop", a
+
+
 def test_C13_a_name_for_our_own_listener_is_no_destination_either():
     with Gateway("--allow-domain", "localhost", "--allow-domain", "rebind.test", "--allow-domain", "127.0.0.1", auth=False) as g:
         for name in ("localhost", "rebind.test"):

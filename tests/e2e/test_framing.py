@@ -382,6 +382,11 @@ def test_C4_error_bodies_in_text_and_json(g):
     assert one(g, get("http://denied.test/", extra="Accept: */*\r\n")).get("content-type") == "text/plain"
     a = one(g, "GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
     assert a.status == 404 and json.loads(a.body)["error"] == "unknown_service"
+    for accept, kind in (("application/json;q=0", "text/plain"), ("application/json ; Q=0.000, */*", "text/plain"), ("text/plain;q=0", "application/json"),
+                         ("application/json;q=0.001", "application/json"), ("application/json;version=0", "application/json")):
+        for data in (get("http://denied.test/", extra=f"Accept: {accept}\r\n"), f"GET /nope HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"):
+            want = "text/plain" if accept == "text/plain;q=0" and "denied" in data else kind
+            assert one(g, data).get("content-type") == want, (accept, data)
     a = one(g, "GET /nope HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\n\r\n")
     assert a.body.startswith(b"nono: ")
     a = one(g, get("http://denied.test/", method="HEAD"), "HEAD", closes=False)

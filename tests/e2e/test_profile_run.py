@@ -82,6 +82,26 @@ def test_O1_reload_closes_a_tunnel_to_a_host_that_now_has_rules(tmp_path, origin
         assert c.closed()
 
 
+@pytest.mark.parametrize("step", ["answer", "upload"])
+def test_O1_reload_denies_a_request_that_has_no_answer_yet(tmp_path, step):
+    silent = Origin(lambda conn, o: time.sleep(20))
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": [silent.host, "127.0.0.0/8"]})
+    with silent, Gateway("-p", p, "--drain-timeout", "1", auth=False) as g, g.connect() as c:
+        method, length, body = ("POST", "Content-Length: 100\r\n", "hello") if step == "upload" else ("GET", "", "")
+        c.send(get(f"http://{silent.netloc}/", method, length + "Accept: application/json\r\n", body))
+        assert until(lambda: silent.connections)
+        write(path, {"allow_domain": ["127.0.0.0/8"]})
+        t = time.monotonic()
+        g.proc.send_signal(signal.SIGHUP)
+        a = c.response()
+        assert a.status == 403 and json.loads(a.body)["error"] == "policy_changed" and time.monotonic() - t > 0.9, a
+        (x,) = g.records(1)
+        assert x["outcome"] == "refused" and x["status"] == 403 and "policy changed" in x["reason"], x
+        c.send("x" * (100 - len(body) if body else 0) + "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert c.response("OPTIONS").status == 204  # the connection lasts (C4)
+
+
 def test_O1_a_broken_profile_leaves_the_old_one_serving_and_says_why(tmp_path, origin):
     path = tmp_path / "p.json"
     p = write(path, {"allow_domain": ["origin.test"]})

@@ -87,6 +87,15 @@ def test_url_path_mode(tmp_path, local, conf, target):
         assert len(local.seen) == 1
 
 
+@pytest.mark.parametrize("base", ["/v1", "/a/{}/b"])
+def test_url_path_mode_below_a_base_path(tmp_path, local, base):
+    conf = service(local, inject_mode="url_path", path_pattern="/bot{}/", upstream=f"http://{local.netloc}{base}")
+    with gate(tmp_path, {"svc": conf}) as g:
+        assert one(g, ask(g, f"/svc/bot{g.token}/getMe?x=1", token=False)).status == 200
+        assert one(g, get(f"http://{local.netloc}{base}/bot{g.token}/getMe?x=1", auth=g.basic)).status == 200
+        assert [r["target"] for r in local.seen] == [f"{base}/bot{SECRET}/getMe?x=1"] * 2
+
+
 def test_query_param_mode_percent_encodes(tmp_path, local):
     with gate(tmp_path, {"svc": service(local, inject_mode="query_param", query_param_name="key")}, secret="real/se+cret&0815") as g:
         assert one(g, ask(g, f"/svc/x?a=1&key={g.token}&b=2", token=False)).status == 200
@@ -214,9 +223,16 @@ def test_case89_plain_http_beyond_loopback_is_no_upstream(tmp_path, local, upstr
     assert code == 1 and "svc" in err and SECRET not in err, (code, err)
 
 
-def test_case89_the_unspecified_address_is_refused(tmp_path, local):
-    with gate(tmp_path, {"svc": service(local, upstream=f"http://0.0.0.0:{local.port}")}) as g:
-        assert one(g, ask(g, "/svc/x")).status == 403 and not local.connections
+@pytest.mark.parametrize("flags", [(), ("--allow-domain", "0.0.0.0", "--allow-domain", "*")])
+def test_case89_the_unspecified_address_is_refused(tmp_path, local, flags):
+    with gate(tmp_path, {"svc": service(local, upstream=f"http://0.0.0.0:{local.port}")}, *flags) as g:
+        a = one(g, ask(g, "/svc/x", extra=JSON))
+        j = json.loads(a.body)
+        assert a.status // 100 in (4, 5) and "svc" in j["reason"] and not local.seen, a
+        x = g.records(1)[0]
+        assert x["route_id"] == "svc" and x["reason"] == j["reason"] and x["upstream"] == f"http://0.0.0.0:{local.port}", x
+        if not flags:
+            assert a.status == 403 and "127.0.0.1" in j["remedy"] and "0.0.0.0" in j["reason"], j
 
 
 def test_case95_allow_endpoint(tmp_path, local):
