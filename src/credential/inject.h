@@ -24,6 +24,8 @@ struct injection {
  * ERR_CREDENTIAL_UNAVAILABLE: what the source yields does not fit the route. ERR_NOMEM. */
 enum { INJECT_SECRET_BYTES = 1 << 20 };
 enum err inject(const struct injection *in, struct http_head *head, struct buf *secret, struct errctx *ctx) MUST_CHECK;
+/* Marks those trailers as dropped that the route sets itself, or where its phantom would stand (K11). material may be NULL. */
+void inject_clean_trailers(const struct credential *c, const struct material *m, const struct fields *trailers);
 /* The same look at a request's trailers (K11): true when one holds a client's token. */
 bool inject_trailers_leak(const struct clients *clients, const struct fields *trailers) MUST_CHECK;
 /* Whether a target or a host name holds a client's token: asked before any name is looked up (K8). In a host name only a long one counts. */

@@ -20,10 +20,8 @@ static size_t holes_of(struct str format)
 
 /* ---- what goes ---- */
 
-static bool is_set_by(const struct injection *in, struct str name)
+static bool is_set_by(const struct credential *c, const struct material *m, struct str name)
 {
-    const struct material *m = in->material;
-    const struct credential *c = in->credential;
     enum inject_mode into = c->conf->inject_mode;
     if (m->secret && (into == INJECT_HEADER || into == INJECT_BASIC_AUTH) &&
         str_eq_nocase(name, c->conf->inject_header))
@@ -47,11 +45,18 @@ static void drop_clients_fields(const struct injection *in, struct fields *field
     for (unsigned i = 0; i < fields->n; i++) {
         struct field *f = &fields->v[i];
         bool own = field_flags(f->id) & FIELD_F_CRED;
-        if (is_set_by(in, f->name) ||
+        if (is_set_by(in->credential, in->material, f->name) ||
             (own && (!keep || inject_value_leaks(in->clients, f->value))) ||
             (is_place(in->credential, f->name) && (!own || !keep)))
             f->drop = true;
     }
+}
+
+void inject_clean_trailers(const struct credential *c, const struct material *m, const struct fields *trailers)
+{
+    for (unsigned i = 0; i < trailers->n; i++)
+        if (is_set_by(c, m, trailers->v[i].name) || is_place(c, trailers->v[i].name))
+            trailers->v[i].drop = true;
 }
 
 /* ---- fields ---- */

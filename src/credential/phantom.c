@@ -78,7 +78,7 @@ static enum err cut_query(struct arena *a, struct str param, struct str query, s
     if (!out)
         return no_memory(ctx);
     while (str_next(&rest, '&', &pair)) {
-        if (str_eq(str_of(pair.p, str_find(pair, '=')), param))
+        if (phantom_is_param(param, str_of(pair.p, str_find(pair, '='))))
             continue;
         if (kept++)
             out[n++] = '&';

@@ -153,14 +153,40 @@ bool phantom_in_path(struct str pattern, struct str path, size_t *ret_at, size_t
     return true;
 }
 
+static int hex_at(struct str s, size_t i)
+{
+    char c = i < s.n ? ascii_lower(s.p[i]) : 0;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool phantom_is_param(struct str param, struct str name)
+{
+    size_t i = 0;
+    if (str_eq(name, param))
+        return true;
+    for (size_t k = 0; k < param.n; k++) {
+        if (i >= name.n)
+            return false;
+        int c = (unsigned char)name.p[i], high = hex_at(name, i + 1), low = hex_at(name, i + 2);
+        bool escape = c == '%' && high >= 0 && low >= 0;
+        if ((escape ? high << 4 | low : c) != (unsigned char)param.p[k])
+            return false;
+        i += escape ? 3 : 1;
+    }
+    return i == name.n;
+}
+
 bool phantom_in_query(struct str param, struct str query, size_t *at, struct str *ret_value)
 {
     while (*at < query.n) {
         struct str rest = str_of(query.p + *at, query.n - *at);
         struct str pair = str_of(rest.p, str_find(rest, '&'));
         *at += pair.n + 1;
-        if (pair.n > param.n && pair.p[param.n] == '=' && str_starts(pair, param)) {
-            *ret_value = str_of(pair.p + param.n + 1, pair.n - param.n - 1);
+        size_t eq = str_find(pair, '=');
+        if (eq < pair.n && phantom_is_param(param, str_of(pair.p, eq))) {
+            *ret_value = str_of(pair.p + eq + 1, pair.n - eq - 1);
             return true;
         }
     }

@@ -47,6 +47,8 @@ void identify_at(const struct clients *c, const struct facts *f, const struct ph
 /* What stands for the "{}" of a pattern: behind the first occurrence of what is before "{}", up to what is behind it (nothing: to the next
  * slash or the end). False: the path does not fit. */
 bool phantom_in_path(struct str pattern, struct str path, size_t *ret_at, size_t *ret_n) MUST_CHECK;
+/* Whether that is the name of the parameter for a server: escapes are read (K9: "k%65y" is "key"). */
+bool phantom_is_param(struct str param, struct str name) MUST_CHECK;
 /* The next parameter of that name from *at on (0 at first): its value. */
 bool phantom_in_query(struct str param, struct str query, size_t *at, struct str *ret_value) MUST_CHECK;
 /* Whether a text is a client's token, as it stands or percent-decoded. */

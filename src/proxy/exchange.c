@@ -18,7 +18,7 @@ static const uint16_t state_next[] = {
     [EXCH_JUDGE] = TO(RESOLVE) | TO(HOLD) | TO(REPLY) | TO(DONE),
     [EXCH_RESOLVE] = TO(HOLD) | TO(REPLY) | TO(DONE),
     [EXCH_HOLD] = TO(HOLD) | TO(RESOLVE) | TO(CREDENTIAL) | TO(REPLY) | TO(DONE),
-    [EXCH_CREDENTIAL] = TO(CONNECT) | TO(SEND) | TO(RESOLVE) | TO(REPLY) | TO(DONE),
+    [EXCH_CREDENTIAL] = TO(CONNECT) | TO(SEND) | TO(RESOLVE) | TO(HOLD) | TO(REPLY) | TO(DONE),
     [EXCH_CONNECT] = TO(SEND) | TO(TUNNEL) | TO(REPLY) | TO(DONE),
     [EXCH_SEND] = TO(RELAY) | TO(TUNNEL) | TO(RESOLVE) | TO(CREDENTIAL) | TO(REPLY) | TO(DONE),
     [EXCH_RELAY] = TO(DONE),
@@ -57,6 +57,7 @@ void exchange_wait_end(struct exchange *x)
 
 static void stage_hold(struct exchange *x);
 static void stage_credential(struct exchange *x);
+static void stage_connect(struct exchange *x);
 
 /* 2. Who is asking? Before any other judgement. */
 static enum err stage_identify(struct exchange *x)
@@ -389,14 +390,19 @@ static void stage_hold(struct exchange *x)
 }
 
 /* A pooled connection that ended meanwhile takes the request back to stage 4. */
-void exchange_hold_done(struct exchange *x, enum err e)
+static bool lacks_address(const struct exchange *x)
 {
     const struct request *r = x->request;
 
+    return !x->up && !r->n_addrs && (r->decision.resolve_here || !r->decision.chained);
+}
+
+void exchange_hold_done(struct exchange *x, enum err e)
+{
     x->hold_over = true;
     if (e != ERR_OK)
         exchange_refuse(x, e);
-    else if (!x->up && !r->n_addrs && (r->decision.resolve_here || !r->decision.chained))
+    else if (lacks_address(x))
         exchange_resolve(x);
     else
         stage_credential(x);
@@ -410,7 +416,7 @@ static void stage_credential(struct exchange *x)
     exchange_set_state(x, EXCH_CREDENTIAL);
     e = secret_get(x);
     if (e == ERR_OK)
-        exchange_connect(x);
+        stage_connect(x);
     else if (e != ERR_AGAIN)
         exchange_refuse(x, e);
 }
@@ -475,8 +481,16 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
         exchange_send(x);
 }
 
+void exchange_go_on(struct exchange *x)
+{
+    if (lacks_address(x))
+        exchange_resolve(x);
+    else
+        stage_connect(x);
+}
+
 /* 7. Pool, dial, chain, TLS verified. */
-void exchange_connect(struct exchange *x)
+static void stage_connect(struct exchange *x)
 {
     struct request *r = x->request;
     const struct facts *f = &r->facts;

@@ -66,17 +66,27 @@ static void lost_reset(void *owner, struct leg *l, enum err e)
     lost(owner, l);
 }
 
-static enum err park(struct exchange *x)
+void hold_park(struct exchange *x)
 {
     if (x->up)
         leg_own(x->up->leg, &waiting_events, x);
+}
+
+void hold_unpark(struct exchange *x)
+{
+    if (x->up)
+        leg_own(x->up->leg, NULL, NULL);
+}
+
+static enum err park(struct exchange *x)
+{
+    hold_park(x);
     return ERR_AGAIN;
 }
 
 static void go_on(struct exchange *x, enum err e)
 {
-    if (x->up)
-        leg_own(x->up->leg, NULL, NULL);
+    hold_unpark(x);
     exchange_hold_done(x, e);
 }
 

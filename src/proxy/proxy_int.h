@@ -18,8 +18,8 @@ void exchange_record(struct exchange *x, enum err end);
 /* Time spent waiting for the upstream's side. */
 void exchange_wait_begin(struct exchange *x);
 void exchange_wait_end(struct exchange *x);
-/* Stage 7, once the credential is there. */
-void exchange_connect(struct exchange *x);
+/* The credential is there: stage 7, or stage 4 when the pooled connection ended meanwhile. */
+void exchange_go_on(struct exchange *x);
 /* From the beginning of stage 4 (a reused connection died). */
 void exchange_resolve(struct exchange *x);
 uint64_t exchange_timeout(const struct exchange *x, enum timeout_name t);
@@ -77,7 +77,7 @@ void secret_record(struct exchange *x);
 enum err secret_refuse_browser(struct exchange *x) MUST_CHECK;
 /* Stage 5: known to be unusable (request->err says why): nobody is to be asked about this request. */
 bool secret_known_bad(struct exchange *x);
-/* Stage 6: ERR_OK, or ERR_AGAIN: exchange_connect or a refusal follows. */
+/* Stage 6: ERR_OK, or ERR_AGAIN: exchange_go_on or a refusal follows. */
 enum err secret_get(struct exchange *x) MUST_CHECK;
 /* Stage 8. What head points into afterwards is in *secret: buf_wipe_fini when it is written. */
 enum err secret_inject(struct exchange *x, struct http_head *head, struct buf *secret) MUST_CHECK;
@@ -122,6 +122,9 @@ void session_set_state(struct session *s, enum session_state next);
 /* Stage 5: rate limit, then approval; once per exchange. ERR_OK; ERR_AGAIN: exchange_hold_done follows; ERR_RATE_LIMITED, ERR_NOMEM. */
 enum err hold_ask(struct exchange *x) MUST_CHECK;
 void hold_on_timer(struct exchange *x);
+/* A pooled connection that was taken already is watched while its request waits: x->up is NULL afterwards if it ended. */
+void hold_park(struct exchange *x);
+void hold_unpark(struct exchange *x);
 void hold_withdraw(struct exchange *x); /* the exchange goes: so does its question */
 /* exchange.c: what was waited for in HOLD has come (ERR_OK), or is refused. */
 void exchange_hold_done(struct exchange *x, enum err e);

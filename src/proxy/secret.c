@@ -256,13 +256,14 @@ static void on_material(void *owner, enum err e, struct material *m, const char 
     struct exchange *x = owner;
 
     x->request->vault_wait = NULL;
+    hold_unpark(x);
     exchange_wait_end(x);
     if (e != ERR_OK) {
         exchange_refuse(x, unavailable(x, e == ERR_CANCELLED ? ERR_CREDENTIAL_UNAVAILABLE : e, sentence));
         return;
     }
     secret_use(x, material_ref(m));
-    exchange_connect(x);
+    exchange_go_on(x);
 }
 
 bool secret_known_bad(struct exchange *x)
@@ -292,8 +293,10 @@ enum err secret_get(struct exchange *x)
         return err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
     exchange_wait_begin(x);
     e = vault_get(x->worker->vault, x->runtime, r->credential, &r->question, 0, on_material, x, &r->vault_wait, &m, &why);
-    if (e == ERR_AGAIN)
+    if (e == ERR_AGAIN) {
+        hold_park(x);
         return e;
+    }
     exchange_wait_end(x);
     if (e != ERR_OK)
         return unavailable(x, e, why.text[0] ? why.text : err_name(e));

@@ -270,6 +270,8 @@ void send_client_end(struct exchange *x, const struct fields *trailers)
             exchange_refuse(x, ERR_BAD_REQUEST);
             return;
         }
+        if (r->credential)
+            inject_clean_trailers(r->credential, r->material, trailers);
     }
     end_request(x, trailers);
 }
@@ -288,6 +290,17 @@ static void start_body(struct exchange *x)
         exchange_watch_progress(x);
     exchange_flush_soon(x);
     leg_resume(x->client);
+}
+
+/* What the leg says of a head that it cannot write is nothing a client could be told. */
+static enum err head_failed(struct exchange *x, enum err e)
+{
+    if (e == ERR_TOO_LARGE)
+        return err_set(&x->request->err, ERR_HEAD_TOO_LARGE,
+                       "the request head is too large to be sent with what the gateway adds to it");
+    if (e == ERR_RESET)
+        return err_set(&x->request->err, ERR_UPSTREAM_CLOSED, "the upstream closed the connection without an answer");
+    return e;
 }
 
 void exchange_send(struct exchange *x)
@@ -312,7 +325,7 @@ void exchange_send(struct exchange *x)
         e = send_head(x, &head, x->request_done && !r->replay_n && head.framing != FRAMING_CHUNKED);
     buf_wipe_fini(&secret);
     if (e != ERR_OK) {
-        exchange_refuse(x, e);
+        exchange_refuse(x, head_failed(x, e));
         return;
     }
     r->replay_at = 0;

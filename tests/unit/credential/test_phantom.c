@@ -40,7 +40,10 @@ static const struct row rows[] = {
     {Q, H, "token", NULL, "/", "a=%41&token=x&b=+&token=y&&c", "/", "a=%41&b=+&&c", -1},
     {Q, H, "token", NULL, "/", "", "/", "", -1},
     {Q, H, "token", NULL, "/", "xtoken=1&tokenx=2", "/", "xtoken=1&tokenx=2", -1},
+    {Q, H, "token", NULL, "/", "t%6Fken=x&%74%6F%6b%65%6E=y&t%6=z&a", "/", "t%6=z&a", -1},
     /* emptied, for the secret */
+    {Q, Q, "key", NULL, "/", "k%65y=1&%6bey=&ke%79x=2&k%65", "/", "k%65y=&%6bey=&ke%79x=2&k%65", -1},
+    {Q, Q, "k%y", NULL, "/", "k%y=1&k%25y=2", "/", "k%y=&k%25y=", -1},
     {Q, Q, "key", NULL, "/", "a=1&key=" TOKEN "&b=2&key=other", "/", "a=1&key=&b=2&key=", -1},
     {Q, Q, "key", NULL, "/", "akey=1", "/", "akey=1", -1},
     {H, Q, "key", NULL, "/", NULL, "/", NULL, -1},
