@@ -237,3 +237,23 @@ void hop_format(struct buf *out, const struct hop *h)
 {
     hostname_format_port(out, &h->host, h->port);
 }
+
+bool hop_add_authorization(struct buf *out, const struct hop *h)
+{
+    struct str user = secret_borrow(h->user);
+    struct str password = h->password ? secret_borrow(h->password) : STR("");
+    size_t n = user.n + 1 + password.n;
+    struct buf pair;
+    buf_init(&pair, n);
+    if (buf_reserve(&pair, n) && buf_reserve(out, 64 + n / 3 * 4 + 4)) {
+        buf_add_str(&pair, user);
+        buf_add_c(&pair, ':');
+        buf_add_str(&pair, password);
+        buf_add_z(out, "Proxy-Authorization: Basic ");
+        encode_base64(out, buf_str(&pair));
+        buf_add_z(out, "\r\n");
+    }
+    bool ok = buf_ok(&pair) && buf_ok(out);
+    buf_wipe_fini(&pair);
+    return ok;
+}

@@ -17,5 +17,8 @@ struct hop {
 enum err hop_parse(struct str text, struct hop *ret_hop, struct errctx *ctx) MUST_CHECK;
 void hop_fini(struct hop *h);
 bool hop_resolves_names(const struct hop *h); /* http, https, socks5h */
+/* "Proxy-Authorization: Basic …" as a complete line, for one that has a user. Room in `out` is reserved first and the pair is wiped:
+ * growing would leave copies behind. `out` is the caller's to wipe. False: out of memory, or more than fits. */
+bool hop_add_authorization(struct buf *out, const struct hop *h) MUST_CHECK;
 /* "host:port" for audit and banner. */
 void hop_format(struct buf *out, const struct hop *h);

@@ -80,11 +80,6 @@ enum field_id field_lookup(struct str name)
     }
 }
 
-struct str field_name(enum field_id id)
-{
-    return (unsigned)id < FIELD_COUNT_ ? ROWS[id].name : STR_NULL;
-}
-
 unsigned field_flags(enum field_id id)
 {
     return (unsigned)id < FIELD_COUNT_ ? ROWS[id].flags : 0;

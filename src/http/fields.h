@@ -25,7 +25,6 @@ struct fields {
 };
 
 enum field_id field_lookup(struct str name); /* any case */
-struct str field_name(enum field_id id);
 unsigned field_flags(enum field_id id);
 /* First field of that id (dropped ones too), or NULL. */
 struct field *fields_get(const struct fields *f, enum field_id id);

@@ -211,14 +211,6 @@ void h1_leg_judge_reuse(struct h1_leg *l)
     l->leg.reusable = l->leg.in_done && l->leg.out_done && !l->no_reuse && !ended && !l->out_dead;
 }
 
-bool h1_leg_head_begun(const struct leg *leg)
-{
-    const struct h1_leg *l = (const struct h1_leg *)leg;
-
-    return l->in_state == H1_IN_HEAD &&
-           (l->codec.scan.started || h1_bytes_len(&l->in) > l->codec.scan.pos);
-}
-
 bool h1_leg_has_rest(const struct leg *leg)
 {
     const struct h1_leg *l = (const struct h1_leg *)leg;
@@ -229,11 +221,6 @@ bool h1_leg_has_rest(const struct leg *leg)
 bool h1_leg_answered(const struct leg *leg)
 {
     return ((const struct h1_leg *)leg)->answered;
-}
-
-struct stream *h1_leg_stream(const struct leg *leg)
-{
-    return ((const struct h1_leg *)leg)->s;
 }
 
 static bool rest_is_short(const struct h1_leg *l)

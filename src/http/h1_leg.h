@@ -27,8 +27,6 @@ static inline void h1_leg_next(struct leg *l)
 {
     l->ops->next(l);
 }
-/* Client leg: bytes of a head have begun to arrive (HEAD state) / everything already received is part of nothing yet. */
-bool h1_leg_head_begun(const struct leg *l);
 /* Client leg: bytes beyond the current request are here already (pipelining, or what follows a CONNECT head). */
 bool h1_leg_has_rest(const struct leg *l);
 /* Client leg: the rest of the incoming body can be skipped: ERR_OK when it is at most LIMIT_SKIP_BYTES and it will be read and thrown away
@@ -43,8 +41,6 @@ void h1_leg_linger(struct leg *l);
 /* Take the stream out for a tunnel: unread bytes go back with stream_unread, nobody owns its readiness. Frees the leg at the end of the
  * turn. ERR_NOMEM, ERR_RESET (output was not flushed): the stream is closed. Inside on_head too. */
 enum err h1_leg_detach(struct leg *l, struct stream **ret_stream) MUST_CHECK;
-/* The leg's stream; NULL once it is closed. */
-struct stream *h1_leg_stream(const struct leg *l);
 /* Upstream leg: anything of a response was received (replay is no longer possible). */
 bool h1_leg_answered(const struct leg *l);
 /* Close the stream and free at the end of the turn. NULL allowed. */

@@ -15,7 +15,6 @@ struct listener {
     uint64_t last_turn;
     unsigned streak;
     unsigned tag;
-    bool paused;
 };
 
 static void back_off(struct listener *l)
@@ -27,7 +26,7 @@ static void back_off(struct listener *l)
 static void on_back_off_over(struct timer *t)
 {
     struct listener *l = CONTAINER_OF(t, struct listener, back_off);
-    watch_interest(&l->watch, !l->paused, false);
+    watch_interest(&l->watch, true, false);
 }
 
 static unsigned how_many(struct listener *l)
@@ -42,7 +41,7 @@ static void on_connection(struct watch *w)
 {
     struct listener *l = CONTAINER_OF(w, struct listener, watch);
     unsigned n = how_many(l);
-    for (unsigned i = 0; i < n && w->fd >= 0 && !l->paused; i++) {
+    for (unsigned i = 0; i < n && w->fd >= 0; i++) {
         struct sock_addr peer;
         int fd, os_errno;
         enum err e = sock_accept(w->fd, &peer, &fd, &os_errno);
@@ -75,19 +74,6 @@ enum err listener_open(struct loop *loop, int fd, unsigned tag, listener_accept_
     watch_interest(&l->watch, true, false);
     *ret_listener = l;
     return ERR_OK;
-}
-
-void listener_pause(struct listener *l)
-{
-    l->paused = true;
-    watch_interest(&l->watch, false, false);
-}
-
-void listener_resume(struct listener *l)
-{
-    l->paused = false;
-    if (!timer_armed(&l->back_off))
-        watch_interest(&l->watch, true, false);
 }
 
 static void listener_free(struct task *task)

@@ -10,6 +10,4 @@ typedef void listener_accept_fn(void *owner, int fd, const struct sock_addr *pee
 /* Starts accepting. The descriptor is borrowed: whoever bound it closes it. On EMFILE and the like interest goes off for 100 ms. */
 enum err listener_open(struct loop *loop, int fd, unsigned tag, listener_accept_fn *fn, void *owner, struct listener **ret_listener)
     MUST_CHECK;
-void listener_pause(struct listener *l);
-void listener_resume(struct listener *l);
 void listener_close(struct listener *l); /* NULL allowed */

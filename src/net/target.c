@@ -152,3 +152,19 @@ void target_split_query(struct str origin, struct str *ret_path, struct str *ret
     *ret_path = str_of(origin.p, mark);
     *ret_query = mark < origin.n ? str_of(origin.p + mark + 1, origin.n - mark - 1) : STR_NULL;
 }
+
+void target_format_host(struct buf *out, enum scheme s, const struct hostname *h, uint16_t port)
+{
+    if (port == scheme_port(s))
+        hostname_format(out, h);
+    else
+        hostname_format_port(out, h, port);
+}
+
+void target_format_uri(struct buf *out, enum scheme s, const struct hostname *h, uint16_t port, struct str origin)
+{
+    buf_add_str(out, scheme_name(s));
+    buf_add_z(out, "://");
+    target_format_host(out, s, h, port);
+    buf_add_str(out, origin);
+}

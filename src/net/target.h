@@ -24,6 +24,11 @@ enum err target_parse_uri(struct str text, struct target_uri *ret_uri, struct er
 /* Nothing behind the authority but perhaps a slash. */
 bool target_is_origin(const struct target_uri *uri);
 
+/* As a Host field has it: the port only where it is not the scheme's, brackets round IPv6. */
+void target_format_host(struct buf *out, enum scheme s, const struct hostname *h, uint16_t port);
+/* Absolute form: scheme, host and port as above, then `origin` (path and query; may be empty). */
+void target_format_uri(struct buf *out, enum scheme s, const struct hostname *h, uint16_t port, struct str origin);
+
 /* Every byte of a path with query may be sent (decision C6): no controls, SP, DEL, '#'. */
 bool target_path_ok(struct str path);
 /* Split "/a/b?c=d" at the first '?': *ret_query without it, p NULL when there is none. */

@@ -199,8 +199,3 @@ enum policy_kind policy_kind(const struct policy *p)
         return p->strict ? POLICY_DENY_ALL : POLICY_ALLOW_ALL;
     return rule_set_has_any(allow) ? POLICY_ALLOW_ALL : POLICY_ALLOWLIST;
 }
-
-size_t policy_rules(const struct policy *p)
-{
-    return p->sets[RULES_ALLOW].n + p->sets[RULES_DENY].n + p->sets[RULES_BYPASS].n;
-}

@@ -28,4 +28,3 @@ enum err policy_freeze(struct policy *p) MUST_CHECK;
 
 enum policy_kind { POLICY_ALLOW_ALL, POLICY_ALLOWLIST, POLICY_DENY_ALL };
 enum policy_kind policy_kind(const struct policy *p); /* banner and --output json; `*` counts as allow all */
-size_t policy_rules(const struct policy *p);

@@ -1,7 +1,6 @@
 /* Stage 8: the head goes upstream with whatever belongs into it, then the body; and what the upstream's side says. */
 #include "proxy/proxy_int.h"
 
-#include "base/encode.h"
 #include "credential/inject.h"
 #include "sys/loop.h"
 
@@ -27,10 +26,7 @@ static bool set_host(struct exchange *x, struct http_head *head)
 
     if (!b.p)
         return false;
-    if (f->port == scheme_port(f->scheme))
-        hostname_format(&b, &f->host);
-    else
-        hostname_format_port(&b, &f->host, f->port);
+    target_format_host(&b, f->scheme, &f->host, f->port);
     return put_host(head, buf_str(&b));
 }
 
@@ -54,33 +50,10 @@ static struct str absolute_target(struct exchange *x, const struct http_head *he
     struct str t;
 
     buf_init(&b, LIMIT_HEAD_BYTES + 512);
-    buf_add_z(&b, "http://");
-    if (f->port == 80)
-        hostname_format(&b, &f->host);
-    else
-        hostname_format_port(&b, &f->host, f->port);
-    buf_add_str(&b, origin);
+    target_format_uri(&b, f->scheme, &f->host, f->port, origin);
     t = buf_ok(&b) ? arena_str(&x->arena, buf_str(&b)) : STR_NULL;
     buf_fini(&b);
     return t;
-}
-
-static void add_hop_authorization(const struct hop *hop, struct buf *out)
-{
-    struct str password = hop->password ? secret_borrow(hop->password) : STR("");
-    size_t n = secret_borrow(hop->user).n + 1 + password.n;
-    struct buf pair;
-
-    buf_init(&pair, n);
-    if (!buf_reserve(&pair, n) || !buf_reserve(out, 64 + n / 3 * 4 + 4)) /* growing would leave copies of it behind */
-        return;
-    buf_add_str(&pair, secret_borrow(hop->user));
-    buf_add_c(&pair, ':');
-    buf_add_str(&pair, password);
-    buf_add_z(out, "Proxy-Authorization: Basic ");
-    encode_base64(out, buf_str(&pair));
-    buf_add_z(out, "\r\n");
-    buf_wipe_fini(&pair);
 }
 
 /* The head as it goes upstream. Hop-by-hop fields, and what Connection names, go before anything is put in (K10). */
@@ -103,16 +76,17 @@ static bool prepare_head(struct exchange *x, struct http_head *head)
 static enum err send_head(struct exchange *x, const struct http_head *head, bool end)
 {
     struct buf extra;
+    bool ok = true;
     enum err e;
 
     buf_init(&extra, 16384); /* user and password may be 4 KiB each, and grow by a third */
     if (x->request->upgrade == UPGRADE_WEBSOCKET)
         buf_add_z(&extra, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     if (send_is_at_proxy(x) && x->runtime->hop->user) {
-        add_hop_authorization(x->runtime->hop, &extra);
+        ok = hop_add_authorization(&extra, x->runtime->hop);
         x->up->leg->secret_out = true;
     }
-    e = buf_ok(&extra) ? leg_head(x->up->leg, head, buf_str(&extra), end) : ERR_NOMEM;
+    e = ok && buf_ok(&extra) ? leg_head(x->up->leg, head, buf_str(&extra), end) : ERR_NOMEM;
     buf_wipe_fini(&extra);
     return e;
 }

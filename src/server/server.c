@@ -173,6 +173,16 @@ static enum err announce(struct server *s, server_ready_fn *ready, void *owner)
     return e;
 }
 
+/* What was lost while the gateway ran, in one number: the sinks' own lines may have gone unread. */
+static void close_writer(struct writer *w)
+{
+    uint64_t lost = writer_lost(w);
+
+    if (lost)
+        log_error("audit: %llu records were lost", (unsigned long long)lost);
+    writer_finish(w);
+}
+
 static void take_down(struct server *s)
 {
     if (s->control) {
@@ -187,7 +197,7 @@ static void take_down(struct server *s)
     }
     server_record(s, "stop", STR(""));
     if (s->writer)
-        writer_finish(s->writer);
+        close_writer(s->writer);
     log_init(&(struct log_config){.level = LOG_OFF});
     server_unbind(s);
     signals_close(s->signals);

@@ -1,5 +1,4 @@
 #include "upstream/chain.h"
-#include "base/encode.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/h1_parse.h"
@@ -14,27 +13,6 @@ struct chain_http {
     struct field fields[LIMIT_HEAD_FIELDS];
 };
 
-/* "user:password" in base64, in memory that never moves and is wiped. */
-static bool add_credentials(struct buf *out, const struct hop *hop)
-{
-    struct str user = secret_borrow(hop->user), password = STR_NULL;
-    if (hop->password)
-        password = secret_borrow(hop->password);
-    struct buf plain;
-    buf_init(&plain, user.n + password.n + 1);
-    if (buf_reserve(&plain, user.n + password.n + 1)) {
-        buf_add_str(&plain, user);
-        buf_add_c(&plain, ':');
-        buf_add_str(&plain, password);
-        buf_add_z(out, "Proxy-Authorization: Basic ");
-        encode_base64(out, buf_str(&plain));
-        buf_add_z(out, "\r\n");
-    }
-    bool ok = buf_ok(&plain);
-    buf_wipe_fini(&plain);
-    return ok;
-}
-
 static bool write_request(struct buf *out, const struct chain_target *to)
 {
     size_t secret = 0;
@@ -43,7 +21,7 @@ static bool write_request(struct buf *out, const struct chain_target *to)
     if (to->hop->password)
         secret += secret_borrow(to->hop->password).n;
     /* all the room at once: growing would leave copies of the password behind */
-    size_t most = 128 + 2 * (LIMIT_HOST_BYTES + 8) + (secret + 2) / 3 * 4;
+    size_t most = 256 + 2 * (LIMIT_HOST_BYTES + 8) + (secret + 2) / 3 * 4;
     buf_init(out, most);
     if (!buf_reserve(out, most))
         return false;
@@ -52,7 +30,7 @@ static bool write_request(struct buf *out, const struct chain_target *to)
     buf_add_z(out, " HTTP/1.1\r\nHost: ");
     hostname_format_port(out, to->host, to->port);
     buf_add_z(out, "\r\n");
-    if (to->hop->user && !add_credentials(out, to->hop))
+    if (to->hop->user && !hop_add_authorization(out, to->hop))
         return false;
     buf_add_z(out, "\r\n");
     return buf_ok(out);

@@ -1,6 +1,5 @@
 #include "upstream/fetch.h"
 #include "base/assert.h"
-#include "base/encode.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "net/target.h"
@@ -209,43 +208,14 @@ static bool is_at_proxy(const struct fetch *f)
            (f->hop->kind == HOP_HTTP || f->hop->kind == HOP_HTTPS);
 }
 
-static void put_place(struct buf *out, const struct fetch *f)
-{
-    if (f->to.port == scheme_port(f->to.scheme))
-        hostname_format(out, &f->to.host);
-    else
-        hostname_format_port(out, &f->to.host, f->to.port);
-}
-
 static void put_target(struct buf *out, const struct fetch *f)
 {
-    if (is_at_proxy(f)) {
-        buf_add_z(out, "http://");
-        put_place(out, f);
-    }
-    if (!f->to.origin.n || f->to.origin.p[0] != '/')
+    bool slash = f->to.origin.n && f->to.origin.p[0] == '/';
+    if (is_at_proxy(f))
+        target_format_uri(out, f->to.scheme, &f->to.host, f->to.port, slash ? STR("") : STR("/"));
+    else if (!slash)
         buf_add_c(out, '/');
     buf_add_str(out, f->to.origin);
-}
-
-/* User and password of the upstream proxy; wiped by the caller. Reserved first: growing would leave
- * copies behind. */
-static void put_hop_authorization(struct buf *out, const struct hop *hop)
-{
-    struct str user = secret_borrow(hop->user);
-    struct str password = hop->password ? secret_borrow(hop->password) : STR("");
-    size_t n = user.n + 1 + password.n;
-    struct buf pair;
-    buf_init(&pair, n);
-    if (buf_reserve(&pair, n) && buf_reserve(out, 64 + n / 3 * 4 + 4)) {
-        buf_add_str(&pair, user);
-        buf_add_c(&pair, ':');
-        buf_add_str(&pair, password);
-        buf_add_z(out, "Proxy-Authorization: Basic ");
-        encode_base64(out, buf_str(&pair));
-        buf_add_z(out, "\r\n");
-    }
-    buf_wipe_fini(&pair);
 }
 
 static enum err write_head(struct fetch *f, struct str target, struct str place, struct str extra)
@@ -273,13 +243,14 @@ static enum err send_head(struct fetch *f)
     buf_init(&place, NAME_SIZE);
     buf_init(&extra, 16384); /* user and password may be 4 KiB each, and grow by a third */
     put_target(&target, f);
-    put_place(&place, f);
+    target_format_host(&place, f->to.scheme, &f->to.host, f->to.port);
+    bool ok = true;
     if (is_at_proxy(f) && f->hop->user) {
-        put_hop_authorization(&extra, f->hop);
+        ok = hop_add_authorization(&extra, f->hop);
         f->leg->secret_out = true;
     }
     buf_add_z(&extra, "Connection: close\r\n");
-    if (buf_ok(&target) && buf_ok(&place) && buf_ok(&extra))
+    if (ok && buf_ok(&target) && buf_ok(&place) && buf_ok(&extra))
         e = write_head(f, buf_str(&target), buf_str(&place), buf_str(&extra));
     buf_fini(&target), buf_fini(&place), buf_wipe_fini(&extra);
     return e;

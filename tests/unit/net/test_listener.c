@@ -12,7 +12,7 @@ struct world {
     struct listener *listener;
     struct sock_addr at;
     int fd;
-    unsigned accepted, close_after, pause_after;
+    unsigned accepted, close_after;
     int got[CLIENTS], clients[CLIENTS];
 };
 
@@ -26,8 +26,6 @@ static void on_accept(void *owner, int fd, const struct sock_addr *peer, unsigne
         listener_close(w->listener);
         w->listener = NULL;
     }
-    if (w->accepted == w->pause_after)
-        listener_pause(w->listener);
 }
 
 static void world_open(struct world *w)
@@ -89,25 +87,6 @@ static void a_queue_is_taken_in_few_turns(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
-static void pause_and_resume(void **state)
-{
-    (void)state;
-    struct world w;
-    world_open(&w);
-    listener_pause(w.listener);
-    connect_clients(&w, 0, 6);
-    turns(&w, 5);
-    assert_int_equal(w.accepted, 0);
-    w.pause_after = 2; /* from within the callback */
-    listener_resume(w.listener);
-    turns_until(&w, 2);
-    turns(&w, 8);
-    assert_int_equal(w.accepted, 2);
-    listener_resume(w.listener);
-    turns_until(&w, 6);
-    world_close(&w, 6);
-}
-
 static void close_in_the_callback(void **state)
 {
     (void)state;
@@ -152,7 +131,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_queue_is_taken_in_few_turns),
-        cmocka_unit_test(pause_and_resume),
         cmocka_unit_test(close_in_the_callback),
         cmocka_unit_test(backs_off_without_descriptors),
     };
