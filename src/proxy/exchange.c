@@ -895,8 +895,10 @@ void exchange_rejudge(struct exchange *x, struct runtime *runtime)
         (void)err_set(&x->request->err, ERR_POLICY_CHANGED, "the policy changed and no longer allows this");
     else
         record_text(&x->record, RECORD_REASON, STR("the policy changed and no longer allows this"));
-    if (x->state == EXCH_TUNNEL || x->record.mode == AUDIT_CONNECT) /* one that is still being made, too */
+    if (x->state == EXCH_TUNNEL)
         exchange_abort(x, ERR_POLICY_CHANGED);
+    else if (x->record.mode == AUDIT_CONNECT) /* one that is still being made */
+        exchange_refuse(x, ERR_POLICY_CHANGED);
     else
         x->doomed = true;
 }

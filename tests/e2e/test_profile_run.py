@@ -102,6 +102,20 @@ def test_O1_reload_denies_a_request_that_has_no_answer_yet(tmp_path, step):
         assert c.response("OPTIONS").status == 204  # the connection lasts (C4)
 
 
+def test_O1_reload_denies_a_tunnel_that_is_being_made(tmp_path):
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["10.56.0.2", "127.0.0.0/8"]})
+    with Gateway("-p", p, "--timeout", "connect=30", auth=False) as g, g.connect() as c:
+        c.send(connect_head("10.56.0.2:443", extra="Accept: application/json\r\n"))
+        time.sleep(0.3)  # nobody answers there
+        write(path, {"allow_domain": ["127.0.0.0/8"]})
+        g.proc.send_signal(signal.SIGHUP)
+        a = c.response("CONNECT")
+        assert a.status == 403 and json.loads(a.body)["error"] == "policy_changed" and c.closed(), a
+        (x,) = g.records(1)
+        assert (x["outcome"], x["status"], x["mode"]) == ("refused", 403, "connect"), x
+
+
 def test_O1_a_broken_profile_leaves_the_old_one_serving_and_says_why(tmp_path, origin):
     path = tmp_path / "p.json"
     p = write(path, {"allow_domain": ["origin.test"]})
