@@ -905,9 +905,9 @@ void exchange_rejudge(struct exchange *x, struct runtime *runtime)
 
 void exchange_end_doomed(struct exchange *x)
 {
-    if (!x->doomed)
+    if (!x->doomed || x->state == EXCH_REPLY) /* an answer of our own: it has its timer */
         return;
-    if (x->response_started || x->state == EXCH_REPLY)
+    if (x->response_started)
         exchange_abort(x, ERR_POLICY_CHANGED);
     else
         exchange_refuse(x, ERR_POLICY_CHANGED);

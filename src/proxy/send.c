@@ -288,6 +288,7 @@ void exchange_send(struct exchange *x)
     task_cancel(&x->task);
     task_init(&x->task, flush_now);
     x->up_full = false;
+    x->progress_ns = 0; /* of a second try: time that went by while nobody owed a byte */
     leg_own(x->up->leg, &exchange_upstream_events, x);
     if (!prepare_head(x, &head)) {
         exchange_refuse_nomem(x);

@@ -53,10 +53,10 @@ class Rotated:
 class Rotation:
     """A gateway whose route gets its secret from a helper; after `turn` the upstream takes only what the helper would say now."""
 
-    def __init__(self, tmp_path, handler, workers="1", **route):
+    def __init__(self, tmp_path, handler, workers="1", flags=()):
         self.value, self.handler = file_secret(tmp_path), handler
         self.o = Origin(handler, host=LOCAL)
-        self.g = by_helper(tmp_path, self.o, f"cat {self.value}", "--workers", workers, ttl_secs=600, route=route)
+        self.g = by_helper(tmp_path, self.o, f"cat {self.value}", "--workers", workers, *flags, ttl_secs=600)
         self.g.secrets.append(NEW)
 
     def __enter__(self):
@@ -182,6 +182,18 @@ def test_case82_a_body_that_comes_in_pieces_is_sent_whole(tmp_path, framing, fir
         time.sleep(0.2)
         assert c.send(more).response().status == 200
         assert [r["body"] for r in t.seen()] == [b"helloworld"] and NEW.encode() in t.o.raw[-1]
+
+
+def test_case82_time_that_the_helper_took_is_not_the_clients(tmp_path):
+    with Rotation(tmp_path, Early(), flags=("--timeout", "stall=1")) as t, t.g.connect() as c:
+        script = tmp_path / "helper"
+        script.write_text(script.read_text().replace("cat", "sleep 1.5; cat"))
+        c.send(f"POST /svc/x HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {t.g.token}\r\nContent-Length: 10\r\n\r\nhello")
+        assert until(lambda: len(t.o.raw) == 3)  # it is on its way once more, and what was sent so far went at once
+        time.sleep(0.6)
+        a = c.send("world").response()
+        assert (a.status, a.body) == (200, b"ok"), a
+        assert [r["body"] for r in t.seen()] == [b"helloworld"]
 
 
 class Continuing(Rotated):
