@@ -112,7 +112,7 @@ static enum err parse_scheme(struct str text, enum scheme *ret_scheme, struct st
 enum err target_parse_uri(struct str text, struct target_uri *ret_uri, struct errctx *ctx)
 {
     struct target_uri uri;
-    struct str rest;
+    struct str rest = STR_NULL;
     if (str_find(text, '#') < text.n)
         return bad(ctx, "a fragment in a target is not accepted");
     enum err e = parse_scheme(text, &uri.scheme, &rest, ctx);
