@@ -294,6 +294,8 @@ static void take_new(struct entry *e, struct material *m, bool for_refusal)
     bool same = e->current && !s->once && material_equal(e->current, m);
     set_life(s, m, now);
     m->version = same ? e->current->version : ++s->version;
+    if (same && material_worked(e->current))
+        material_mark_worked(m);
     if (for_refusal && same && !s->kind->look) /* to read a file again costs nothing */
         e->hold_ns = now + FAILURE_MS * NS_PER_MS;
     else if (!same)
@@ -309,9 +311,19 @@ static void take_new(struct entry *e, struct material *m, bool for_refusal)
         material_stop(e->current, now);
     material_unref(e->current);
     e->current = m;
+    e->stale = false;
     if (!same || !s->loaded)
         record_credential(s, s->loaded ? "refreshed" : "loaded", m->version, NULL);
     s->loaded = true;
+}
+
+/* It could not be read anew: what there was serves on. */
+static void revive(struct entry *e)
+{
+    struct material *m = material_again(e->current);
+    e->stale = false;
+    material_unref(e->current);
+    e->current = m;
 }
 
 /* A file that has gone leaves its last value for a while; one that holds something unusable does
@@ -324,6 +336,8 @@ static void take_failure(struct entry *e, enum err why, const char *sentence, st
     e->failure = why;
     memcpy(e->failed, sentence, strnlen(sentence, sizeof(e->failed) - 1));
     e->failed[strnlen(sentence, sizeof(e->failed) - 1)] = 0;
+    if (e->stale)
+        revive(e);
     if (e->current && s->kind == &source_file && why != ERR_NOMEM)
         material_stop(e->current, why == ERR_NOT_FOUND ? now + FILE_GONE_MS * NS_PER_MS : now);
     if (why != ERR_NOMEM)
@@ -400,6 +414,16 @@ static void on_file_changed(void *owner)
 }
 
 /* ---- helpers ---- */
+
+/* The next use asks anew. Workers learn of it by their copies. */
+static void make_stale(struct entry *e)
+{
+    e->failed_ns = e->hold_ns = 0;
+    if (!e->current || e->stale)
+        return;
+    e->stale = true;
+    material_stop(e->current, loop_now(e->source->broker->env.control));
+}
 
 static void run_free(struct run *r)
 {
@@ -494,7 +518,7 @@ static void on_child(void *owner, const struct child_result *result)
     struct errctx ctx = {0};
     struct material *m = NULL;
     struct buf said;
-    bool for_refusal = r->for_refusal;
+    bool for_refusal = r->for_refusal, outdated = r->reloads != b->reloads && !s->once;
     r->child = NULL;
     enum err why = s->kind->collect(s, result, &m, &report, &ctx);
     buf_init(&said, 2 * STDERR_BYTES);
@@ -506,6 +530,8 @@ static void on_child(void *owner, const struct child_result *result)
     record_run(r, result, &report, text, why ? ctx.text : NULL);
     run_free(r);
     finish(e, why, m, for_refusal, ctx.text, text);
+    if (outdated)
+        make_stale(e); /* it may have read what was there before the reload */
     buf_wipe_fini(&said);
     pump(b);
 }
@@ -574,6 +600,7 @@ static enum err run_make(struct entry *e, const struct broker_ask *a, struct run
     r->entry = e;
     r->for_refusal = a->refused;
     r->queued = true;
+    r->reloads = b->reloads;
     list_init(&r->node);
     order_init(&r->order, s->env, 0);
     r->order.bridges = &b->bridges;
@@ -614,20 +641,22 @@ static void go_on(struct entry *e)
 
 /* ---- asking ---- */
 
+/* What was fetched because of a refusal and is refused before it ever worked, with any worker. */
 static bool hold_back(struct entry *e, const struct broker_ask *a, uint64_t now)
 {
     bool again = a->refused && e->current && e->current->version <= a->newer_than;
-    if (!again)
+    if (!again || e->stale)
         return false;
-    if (e->for_refusal && !a->worked && !e->hold_ns) /* fetched for a refusal, and refused again */
+    if (e->for_refusal && !material_worked(e->current) && !e->hold_ns)
         e->hold_ns = now + FAILURE_MS * NS_PER_MS;
     return now < e->hold_ns;
 }
 
 static void notice_end(struct entry *e, uint64_t now)
 {
-    if (!e->current || material_valid(e->current, now))
+    if (!e->current || material_valid(e->current, now) || (e->stale && now < e->current->end_ns))
         return;
+    e->stale = false;
     record_credential(e->source, "expired", e->current->version, NULL);
     material_unref(e->current);
     e->current = NULL;
@@ -639,7 +668,7 @@ static void decide(struct broker_ask *a)
     struct source *s = e->source;
     uint64_t now = loop_now(a->broker->env.control);
     notice_end(e, now);
-    if (e->current && satisfies(a, e->current, false))
+    if (e->current && !e->stale && satisfies(a, e->current, false))
         answer(a, ERR_OK, e->current, NULL);
     else if (a->refused && s->kind == &source_env && e->current)
         answer(a, ERR_CREDENTIAL_UNAVAILABLE, NULL,
@@ -718,18 +747,6 @@ enum err broker_ask(struct broker *b, const struct credential *c, const struct q
 {
     struct broker_ask how = {
         .newer_than = bad_version, .refused = bad_version != 0, .fn = fn, .owner = owner};
-    return ask(b, c, q, &how, ret_ask);
-}
-
-enum err broker_ask_worked(struct broker *b, const struct credential *c, const struct question *q,
-                           uint64_t bad_version, broker_answer_fn *fn, void *owner,
-                           struct broker_ask **ret_ask)
-{
-    struct broker_ask how = {.newer_than = bad_version,
-                             .refused = bad_version != 0,
-                             .worked = true,
-                             .fn = fn,
-                             .owner = owner};
     return ask(b, c, q, &how, ret_ask);
 }
 
@@ -853,6 +870,18 @@ enum err broker_learn(struct broker *b, const struct config *config)
     for (size_t i = 0; !e && i < config->n_env_sources; i++)
         e = helper_env_hide(&b->helpers, config->env_sources[i]);
     return e;
+}
+
+void broker_reload(struct broker *b)
+{
+    b->reloads++;
+    for (struct list *n = b->source_list.next; n != &b->source_list; n = n->next) {
+        struct source *s = LIST_ENTRY(n, struct source, node);
+        if (s->kind == &source_file)
+            on_file_changed(s);
+        for (struct list *k = s->entry_list.next; !s->kind->look && k != &s->entry_list; k = k->next)
+            make_stale(LIST_ENTRY(k, struct entry, node));
+    }
 }
 
 void broker_probe(struct broker *b, const struct credential *c, struct buf *ret_sentence)

@@ -36,16 +36,15 @@ enum err broker_new(const struct broker_env *env, struct broker **ret_broker) MU
 void broker_free(struct broker *b);
 /* At start and at each reload: variables that env:// sources of this config name are from now on kept from every helper. */
 enum err broker_learn(struct broker *b, const struct config *config) MUST_CHECK;
+/* After a reload: the next use of each source reads it anew and waits for that (files are looked at now; env:// is fixed). Where that fails,
+ * what was there before serves to its end. Runs no helper itself. */
+void broker_reload(struct broker *b);
 
 /* Control thread. Ask for material newer than bad_version: a version the upstream refused (0: any valid one will do). fn comes later, exactly
  * once, unless withdrawn. The credential's conf must stay valid until then: the asker pins its runtime. */
 struct broker_ask;
 enum err broker_ask(struct broker *b, const struct credential *c, const struct question *q, uint64_t bad_version, broker_answer_fn *fn,
                     void *owner, struct broker_ask **ret_ask) MUST_CHECK;
-/* The same, and bad_version had worked before it was refused: a newer one is fetched at once, even if it was itself fetched because of a
- * refusal. */
-enum err broker_ask_worked(struct broker *b, const struct credential *c, const struct question *q, uint64_t bad_version,
-                           broker_answer_fn *fn, void *owner, struct broker_ask **ret_ask) MUST_CHECK;
 /* A newer one than `version`, which has not been refused but comes to its end. */
 enum err broker_refresh(struct broker *b, const struct credential *c, const struct question *q, uint64_t version, broker_answer_fn *fn,
                         void *owner, struct broker_ask **ret_ask) MUST_CHECK;

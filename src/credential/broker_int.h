@@ -22,6 +22,7 @@ struct entry {
     struct str key;
     char *memory;
     struct material *current;
+    bool stale;             /* current is to be read anew; it serves on if that fails */
     bool for_refusal;       /* current was fetched because the one before was refused */
     uint64_t hold_ns;       /* until then a refusal fetches nothing */
     uint64_t failed_ns;     /* until then `failed` is the answer */
@@ -39,6 +40,7 @@ struct run {
     struct order order;
     struct child *child;
     bool queued, for_refusal;
+    uint64_t reloads;       /* of the broker, when it was made */
     uint64_t start_ns;
 };
 
@@ -48,7 +50,7 @@ struct broker_ask {
     struct entry *entry;    /* NULL once it is answered */
     struct asked asked;
     uint64_t newer_than;
-    bool refused, worked, refresh;
+    bool refused, refresh;
     bool late;              /* came after the run began whose result is not kept */
     broker_answer_fn *fn;
     void *owner;
@@ -66,6 +68,7 @@ struct broker {
     struct map sources;
     struct list source_list; /* least lately asked first */
     size_t n_sources;
+    uint64_t reloads;
     uint64_t version_floor;  /* no version of a source made anew is below one told before */
     struct list queue, running;
     unsigned n_running, n_queued;

@@ -49,6 +49,19 @@ void material_stop(struct material *m, uint64_t until_ns)
         atomic_store_explicit(&m->until_ns_, until_ns, memory_order_relaxed);
 }
 
+void material_mark_worked(struct material *m)
+{
+    struct material *o = m->origin_ ? m->origin_ : m;
+    if (!atomic_load_explicit(&o->worked_, memory_order_relaxed))
+        atomic_store_explicit(&o->worked_, true, memory_order_relaxed);
+}
+
+bool material_worked(const struct material *m)
+{
+    const struct material *o = m->origin_ ? m->origin_ : m;
+    return atomic_load_explicit(&o->worked_, memory_order_relaxed);
+}
+
 struct material *material_new(struct secret *secret, struct material_field *fields, size_t n_fields)
 {
     struct material *m = mem_zalloc(sizeof(*m));
@@ -59,6 +72,7 @@ struct material *material_new(struct secret *secret, struct material_field *fiel
     }
     atomic_init(&m->refs_, 1);
     atomic_init(&m->until_ns_, 0);
+    atomic_init(&m->worked_, false);
     m->secret = secret;
     m->fields = fields;
     m->n_fields = n_fields;
@@ -79,7 +93,7 @@ static struct material_field *fields_copy(const struct material_field *from, siz
     return to;
 }
 
-struct material *material_copy(struct material *m)
+struct material *material_again(const struct material *m)
 {
     struct material_field *fields = NULL;
     if (m->n_fields && !(fields = fields_copy(m->fields, m->n_fields)))
@@ -92,7 +106,15 @@ struct material *material_copy(struct material *m)
     copy->refresh_ns = m->refresh_ns;
     copy->end_ns = m->end_ns;
     copy->once = m->once;
-    copy->origin_ = material_ref(m->origin_ ? m->origin_ : m);
+    atomic_init(&copy->worked_, material_worked(m));
+    return copy;
+}
+
+struct material *material_copy(struct material *m)
+{
+    struct material *copy = material_again(m);
+    if (copy)
+        copy->origin_ = material_ref(m->origin_ ? m->origin_ : m);
     return copy;
 }
 

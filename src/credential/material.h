@@ -20,6 +20,7 @@ struct material {
     bool once;               /* not kept: each request asks anew (a time to live of 0) */
     struct material *origin_; /* a worker's own copy asks the broker's whether it still holds */
     _Atomic uint64_t until_ns_; /* monotonic: superseded, or its source gone; 0: not so */
+    _Atomic bool worked_;
 };
 struct material *material_ref(struct material *m);
 void material_unref(struct material *m); /* NULL allowed */
@@ -27,12 +28,18 @@ void material_unref(struct material *m); /* NULL allowed */
 bool material_valid(const struct material *m, uint64_t now_ns);
 /* Not after `until_ns`, whoever holds it. The earliest counts. */
 void material_stop(struct material *m, uint64_t until_ns);
+/* An upstream took it (an answer other than 401), whoever's copy it was. Should it be refused later, a newer one is fetched at once
+ * (decision K5). */
+void material_mark_worked(struct material *m);
+bool material_worked(const struct material *m);
 
 /* Building. Takes the references of secret, or of the fields (names too), also when it fails. */
 struct material *material_new(struct secret *secret, struct material_field *fields, size_t n_fields) MUST_CHECK;
 void material_fields_free(struct material_field *fields, size_t n);
 /* A copy with a count of its own that shares the secrets: a worker's. */
 struct material *material_copy(struct material *m) MUST_CHECK;
+/* The same version, secrets and end in one that was not stopped and asks nobody. */
+struct material *material_again(const struct material *m) MUST_CHECK;
 /* Whether both yield the same bytes. */
 bool material_equal(const struct material *a, const struct material *b) MUST_CHECK;
 /* RFC 3629: no overlong forms, no surrogates. */

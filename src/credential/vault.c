@@ -28,7 +28,7 @@ struct query {
     struct credential credential; /* what it points to belongs to rt */
     struct question question;     /* texts behind this struct */
     uint64_t version;
-    bool refused, worked, refresh;
+    bool refresh;
     /* control's */
     struct broker_ask *ask;
     /* the answer */
@@ -47,7 +47,7 @@ struct vitem {
     char *key;
     size_t key_n;
     struct material *material; /* the worker's own copy, or NULL */
-    bool bad, good;            /* refused, or taken, by the upstream */
+    bool bad;                  /* refused by the upstream */
     uint64_t failed_ns;
     char sentence[SENTENCE_BYTES];
     struct query *query;       /* on its way; at most one */
@@ -132,9 +132,6 @@ static void on_asks(struct msg *m)
     if (q->refresh)
         e = broker_refresh(q->broker, &q->credential, &q->question, q->version, on_broker, q,
                            &q->ask);
-    else if (q->worked)
-        e = broker_ask_worked(q->broker, &q->credential, &q->question, q->version, on_broker, q,
-                              &q->ask);
     else
         e = broker_ask(q->broker, &q->credential, &q->question, q->version, on_broker, q, &q->ask);
     if (e)
@@ -188,7 +185,6 @@ static struct query *query_new(struct vault *v, struct runtime *rt, const struct
 
 static void query_post(struct vitem *i, struct query *q)
 {
-    q->worked = i->good && q->refused;
     q->item = i;
     i->query = q;
     loop_post(i->vault->control, &q->asks);
@@ -200,7 +196,6 @@ static void query_wants(struct query *q, const struct vitem *i, uint64_t bad_ver
     q->version = bad_version;
     if (i->bad && i->material && i->material->version > q->version)
         q->version = i->material->version;
-    q->refused = q->version != 0;
 }
 
 static void query_withdraw(struct vitem *i)
@@ -279,7 +274,7 @@ static struct vitem *item_find(struct vault *v)
     if (i && i->material && !material_valid(i->material, loop_now(v->loop))) {
         material_unref(i->material);
         i->material = NULL;
-        i->bad = i->good = false;
+        i->bad = false;
     }
     return i;
 }
@@ -368,7 +363,7 @@ static void take_answer(struct vitem *i, struct query *q, struct material *copy)
 {
     uint64_t now = loop_now(i->vault->loop);
     if (q->e) {
-        i->bad = i->bad && !q->refused; /* nothing newer: it is used on */
+        i->bad = i->bad && (q->refresh || !q->version); /* nothing newer: it is used on */
         i->refresh_ns = now + FAILURE_MS * NS_PER_MS;
         i->failed_ns = q->failed_until_ns;
         memcpy(i->sentence, q->sentence, sizeof(i->sentence));
@@ -378,8 +373,6 @@ static void take_answer(struct vitem *i, struct query *q, struct material *copy)
     i->refresh_ns = 0;
     if (i->once)
         return;
-    if (!i->material || i->material->version != copy->version)
-        i->good = false;
     i->bad = false;
     material_unref(i->material);
     i->material = material_ref(copy);
@@ -493,14 +486,6 @@ void vault_mark_bad(struct vault *v, const struct credential *c, const struct qu
     struct vitem *i = item_of(v, c, q);
     if (i && i->material && i->material->version == version)
         i->bad = true;
-}
-
-void vault_mark_good(struct vault *v, const struct credential *c, const struct question *q,
-                     uint64_t version)
-{
-    struct vitem *i = item_of(v, c, q);
-    if (i && i->material && i->material->version == version)
-        i->good = true;
 }
 
 bool vault_known_bad(struct vault *v, const struct credential *c, const struct question *q,

@@ -23,7 +23,5 @@ void vault_cancel(struct vault_wait *w); /* NULL allowed; not after fn was calle
 /* The upstream refused this version: the next use waits until the source was asked anew. (Where that gives nothing newer, it is used on:
  * the upstream is who decides, and one client's 401 must not shut out the others.) */
 void vault_mark_bad(struct vault *v, const struct credential *c, const struct question *q, uint64_t version);
-/* The upstream took this version (an answer other than 401): should it be refused later, a newer one is fetched at once (decision K5). */
-void vault_mark_good(struct vault *v, const struct credential *c, const struct question *q, uint64_t version);
 /* True when the credential is known to be unusable right now (stage 5: no prompt for it). */
 bool vault_known_bad(struct vault *v, const struct credential *c, const struct question *q, struct errctx *ctx);

@@ -142,20 +142,6 @@ static bool hold_head(struct exchange *x, const struct http_head *head, bool end
     return true;
 }
 
-/* Once per version and worker, as far as a small table remembers it. */
-static void mark_good(struct exchange *x, uint64_t version)
-{
-    struct worker *w = x->worker;
-    const struct request *r = x->request;
-    uint64_t key = r->credential->source_hash ^ (version << 32 | version);
-    uint64_t *seen = &w->good_versions[key % ARRAY_LEN(w->good_versions)];
-
-    if (*seen == key)
-        return;
-    *seen = key;
-    vault_mark_good(w->vault, r->credential, &r->question, version);
-}
-
 bool retry_take_401(struct exchange *x, const struct http_head *head, bool end)
 {
     struct request *r = x->request;
@@ -169,7 +155,7 @@ bool retry_take_401(struct exchange *x, const struct http_head *head, bool end)
         return false;
     version = r->material->version;
     if (head->status != 401) {
-        mark_good(x, version);
+        material_mark_worked(r->material);
         return false;
     }
     vault_mark_bad(v, r->credential, &r->question, version);

@@ -62,7 +62,6 @@ struct worker {
     struct vault *vault;         /* NULL without a broker */
     struct approver *approver;
     struct map limits;           /* of shared->limits, as far as they were met here */
-    uint64_t good_versions[64];  /* of credentials, that an upstream took (secret.c) */
     struct pool *pool;
     struct queue *audit;
     struct h1_env h1;

@@ -91,6 +91,7 @@ static void done(struct job *j)
         runtime_unref(s->runtime);
         s->runtime = r->runtime;
         s->generation++;
+        broker_reload(s->broker);
         server_record(s, "reload", STR(""));
         log_info("reloaded: generation %llu", (unsigned long long)s->generation);
     } else {
