@@ -28,15 +28,21 @@ static bool says_any(struct str text, const char *const *list)
     return false;
 }
 
-static enum err missing(const struct source *s, const char *store, struct errctx *ctx)
+static enum err missing_or(const struct source *s, const char *store, const char *rest,
+                           struct errctx *ctx)
 {
     struct buf name;
     buf_init(&name, 4096);
     reference_redact(&name, s->reference);
-    enum err e = err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s has no item %.*s", store,
-                         STR_ARG(buf_str(&name)));
+    enum err e = err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s has no item %.*s%s", store,
+                         STR_ARG(buf_str(&name)), rest);
     buf_fini(&name);
     return e;
+}
+
+static enum err missing(const struct source *s, const char *store, struct errctx *ctx)
+{
+    return missing_or(s, store, "", ctx);
 }
 
 static bool failed_with(const struct child_result *r, const char *const *words)
@@ -118,18 +124,24 @@ static enum err keyring_collect(struct source *s, const struct child_result *r,
 {
     static const char *const absent[] = {"could not be found in the keychain",
                                          "The specified item could not be found", NULL};
-    static const char *const locked[] = {"User interaction is not allowed", "locked",
-                                         "org.freedesktop.secrets", "D-Bus", NULL};
+    static const char *const locked[] = {"User interaction is not allowed", "locked", NULL};
+    static const char *const away[] = {"org.freedesktop.secrets", "D-Bus", "Could not connect",
+                                       NULL};
     if (r->end == CHILD_TIMEOUT)
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE,
                        "the keyring did not answer in time: unlock it, or set "
                        "NONO_KEYRING_TIMEOUT_SECS");
-    if (failed_with(r, absent) ||
-        (r->end == CHILD_EXITED && r->status == 1 && trim_lines(r->err).n == 0))
+    if (failed_with(r, absent))
         return missing(s, "the keyring", ctx);
+    /* secret-tool says no more of one whose prompt nobody can answer */
+    if (r->end == CHILD_EXITED && r->status == 1 && trim_lines(r->err).n == 0)
+        return missing_or(s, "the keyring", ", or is locked", ctx);
     if (failed_with(r, locked))
+        return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "the keyring is locked: unlock it");
+    if (failed_with(r, away))
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE,
-                       "the keyring is locked or not running: unlock it");
+                       "no keyring service can be reached: start one, and the gateway in its "
+                       "session (DBUS_SESSION_BUS_ADDRESS)");
     enum err e = helper_verdict("the keyring's tool", r, report, ctx);
     if (e)
         return e;
