@@ -30,6 +30,19 @@ static void cut(struct buf *text, struct str value)
     buf_wipe_fini(&out);
 }
 
+enum { BEGUN_BYTES = 4 };
+
+/* The beginning of value at the very end of a text that was cut off there. */
+static void cut_begun(struct buf *text, struct str value)
+{
+    size_t n = value.n < text->n + 1 ? value.n : text->n + 1;
+    while (n-- > BEGUN_BYTES)
+        if (memcmp(text->p + text->n - n, value.p, n) == 0) {
+            memset(text->p + text->n - n, '*', n);
+            return;
+        }
+}
+
 /* What tokens, keys and passwords are made of; quotes, commas and the like part them. */
 static bool is_word_byte(unsigned char c)
 {
@@ -67,13 +80,20 @@ static void cut_parts(struct buf *text, struct str out)
     }
 }
 
-void scrub(struct buf *text, struct str out, const struct material *m)
+static void each_value(struct buf *text, struct str out, const struct material *m,
+                       void (*fn)(struct buf *text, struct str value))
 {
     if (m && m->secret)
-        cut(text, secret_borrow(m->secret));
+        fn(text, secret_borrow(m->secret));
     for (size_t i = 0; m && i < m->n_fields; i++)
-        cut(text, secret_borrow(m->fields[i].value));
-    cut(text, trim_lines(out));
+        fn(text, secret_borrow(m->fields[i].value));
+    fn(text, trim_lines(out));
+}
+
+void scrub(struct buf *text, struct str out, const struct material *m)
+{
+    each_value(text, out, m, cut);
+    each_value(text, out, m, cut_begun);
     cut_parts(text, out);
     cut_words(text, out);
 }

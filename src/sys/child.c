@@ -181,7 +181,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (c->too_much || c->no_memory) {
         kill_all(c);
         finish(c, c->too_much ? CHILD_TOO_MUCH : CHILD_NOT_STARTED, c->too_much ? 0 : ENOMEM);
-    } else if (c->exited) {
+    } else if (c->exited && which == 1) { /* what it goes on to complain about is not waited for */
         timer_set(c->loop, &c->grace, IDLE_GRACE_MS);
     }
 }

@@ -23,7 +23,7 @@ struct child_result {
 };
 typedef void child_fn(void *owner, const struct child_result *result);
 /* fn comes later, exactly once, unless cancelled. argv, envp and stdin_bytes are needed during the call only. Output is drained while it
- * runs; once the child itself has gone, a grandchild that keeps a pipe open is waited for only while it writes, and never past the
+ * runs; once the child itself has gone, a grandchild that keeps a pipe open is waited for only while it writes to stdout, and never past the
  * deadline. */
 enum err child_start(struct loop *control, const struct child_spec *spec, child_fn *fn, void *owner, struct child **ret_child) MUST_CHECK;
 void child_cancel(struct child *c); /* kills; fn is not called; NULL allowed. Not after fn was called */

@@ -167,6 +167,40 @@ def test_case76_json_helper_that_says_nonsense(tmp_path, local, out):
         assert not local.seen
 
 
+HOSTILE = ['{"headers":{"X-One":"real-a-secret","x-one":"real-b-secret"}}', '{"headers":{"X-One\\r\\nX-Evil":"real-a-secret"}}',
+           '{"headers":{"X-One":"real-a-secret","Host":"evil.test"}}', '{"headers":{"X-One":"real-a-secret","Transfer-Encoding":"chunked"}}',
+           '{"headers":{"X-One":"real-a-secret"},"headers":{}}', '{"headers":{"X-One":"real-a-secret"}} {}', "[" * 60000, '{"a":' * 12000 + "1" + "}" * 12000,
+           '{"headers":{"X-One":"real-a-\\u0000secret"}}', '{"headers":{"X-One":"real-a-secret"},"expires_at":"9999999999999999999999"}']
+
+
+@pytest.mark.parametrize("out", HOSTILE, ids=range(len(HOSTILE)))
+def test_case83_json_that_means_harm(tmp_path, local, out):
+    (tmp_path / "out").write_text(out)
+    with by_helper(tmp_path, local, f"cat {tmp_path}/out; cat {tmp_path}/out >&2", output={"format": "json", "allow_headers": ["X-One"]}) as g:
+        g.secrets += ["real-a-secret", "real-b-secret"]
+        refused(g)
+        assert not local.seen and one(g, ask(g, "/other/x")).status == 200
+
+
+def test_case83_a_helper_of_64_kib(tmp_path, local):
+    """The most that a helper may print is a secret like any other."""
+    secret = "real-" + "k" * 65531
+    (tmp_path / "out").write_text(secret)
+    with by_helper(tmp_path, local, f"cat {tmp_path}/out") as g:
+        assert one(g, ask(g, "/svc/x")).status == 200 and shown(local) == [f"Bearer {secret}"]
+
+
+def test_case83_a_helper_cannot_forge_log_lines(tmp_path, local):
+    text = "printf '\\033[31mred\\n2026-11-24T00:00:00.000Z ERROR forged line\\r\\n\\000\\377end\\n' >&2; exit 1"
+    with by_helper(tmp_path, local, text) as g:
+        refused(g)
+        assert until(lambda: "red" in g.stderr, 3)
+        data = (g.dir / "err").read_bytes()
+        assert b"\x1b" not in data and b"\0" not in data and not [line for line in data.split(b"\n") if b"ERROR forged" in line[:45]], data
+        (r,) = g.records(1, "capture")
+        assert r["credential_capture_stderr"].startswith("\x1b[31mred\n") and b"\x1b" not in g.audit_path.read_bytes()
+
+
 def test_K6_what_a_helper_gets(tmp_path, local):
     env = {"HTTPS_PROXY": "http://127.0.0.1:9", "MY_OWN": "kept", "NONO_PROXY_PASS": "pass-of-sixteen-letters"}
     text = f"env > {tmp_path}/env; readlink /proc/self/fd/0 > {tmp_path}/stdin; echo {SECRET}"

@@ -300,6 +300,10 @@ static void case_125_nothing_returned_is_told(void **state)
         {"xabcdefgh1234x", "abcdefgh1234", NULL, "x[REDACTED]x"},
         {"nothing of it", "value-of-it", NULL, "nothing of it"},
         {"", "value", "value", ""},
+        {"trace: my own pa", "my own pass phrase", "my own pass phrase", "trace: *********"},
+        {"my own pa", "x", "my own pass phrase", "*********"}, /* where the 4 KiB end */
+        {"x abab abab", "abab abab", "abab abab", "x [REDACTED]"},
+        {"for my", "my own pass phrase", "my own pass phrase", "for my"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -109,7 +109,13 @@ static void case_83_hostile_helpers(void **state)
         {"exit 3", "exit status 3", "command_failed"},
         {"kill -9 $$", "signal 9", "command_failed"},
         {"head -c 10000000 /dev/zero | tr '\\0' e >&2; exit 1", "exit status 1", "command_failed"},
+        {"printf 'a\\033[0mb'", "control character", "collect_failed"},
+        {"printf 'a\\0b'", "NUL byte", "collect_failed"},
+        {"head -c 65537 /dev/zero | tr '\\0' k", "more than 64 KiB", "output_too_large"},
+        {"setsid yes & exit 0", "more than 64 KiB", "output_too_large"},
+        {"exec >&- 2>&-; sleep 60", "took too long", "timeout"},
         {"true", "printed nothing", "empty_stdout"},
+        {"yes >&2", "took too long", "timeout"},
         {"printf '\\377'", "UTF-8", "non_utf8_stdout"},
     };
     (void)state;
@@ -137,7 +143,8 @@ static void helpers_that_are_odd_but_fine(void **state)
 {
     static const char *const bodies[] = {
         "exec <&-; echo token", "sleep 30 & echo token", "echo token; exec >&-; sleep 0.05",
-        "head -c 10000000 /dev/zero >&2; echo token"};
+        "head -c 10000000 /dev/zero >&2; echo token", "setsid sleep 5 & echo token",
+        "setsid sh -c 'while echo noise >&2; do sleep 0.02; done' & echo token"};
     (void)state;
     capture.stdin_json = true;
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
@@ -150,6 +157,60 @@ static void helpers_that_are_odd_but_fine(void **state)
         assert_string_equal(t.value, "token");
         credential_fini(&c);
     }
+}
+
+/* Its stdin is larger than any pipe: whether it reads that is the helper's affair. */
+static void stdin_that_nobody_reads(void **state)
+{
+    static char config_text[300000];
+    static const char *const bodies[] = {"exec <&-; sleep 0.1;", "", "head -c 10 >/dev/null;",
+                                         "[ $(wc -c) -gt 300000 ] &&"};
+    static const char *const answer =
+        "echo '{\"material\":{\"type\":\"secret\",\"value\":\"t\"}}'";
+    (void)state;
+    memset(config_text, 'c', sizeof(config_text));
+    config_text[0] = config_text[sizeof(config_text) - 1] = '"';
+    capture.provider = true;
+    capture.provider_config = str_of(config_text, sizeof(config_text));
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        struct service_conf s = {0};
+        char name[16], body[200];
+        (void)snprintf(name, sizeof(name), "h%zu", i);
+        (void)snprintf(body, sizeof(body), "%s %s", bodies[i], answer);
+        script(name, body);
+        struct credential c = cmd_of(&s, name);
+        struct told t = get(&c);
+        assert_string_equal(t.value, "t");
+        credential_fini(&c);
+    }
+}
+
+static void a_secret_of_64_kib(void **state)
+{
+    struct service_conf s = {0};
+    (void)state;
+    script("helper", "head -c 65536 /dev/zero | tr '\\0' k");
+    struct credential c = cmd_of(&s, "helper");
+    struct told t = get(&c);
+    assert_int_equal(t.e, ERR_OK);
+    assert_int_equal(secret_borrow(entry_of_last()->current->secret).n, 65536);
+    credential_fini(&c);
+}
+
+/* The 4 KiB of stderr that are kept end within it. */
+static void case_125_half_a_secret_is_scrubbed(void **state)
+{
+    struct service_conf s = {0};
+    (void)state;
+    script("helper", "head -c 4080 /dev/zero | tr '\\0' e >&2; echo ' my pass phrase of it' >&2; "
+                     "echo 'my pass phrase of it'");
+    struct credential c = cmd_of(&s, "helper");
+    struct told t = get(&c);
+    assert_string_equal(t.value, "my pass phrase of it");
+    const char *lines = audited();
+    assert_non_null(strstr(lines, "eee"));
+    assert_null(strstr(lines, "my pass"));
+    credential_fini(&c);
 }
 
 static void case_125_stderr_is_scrubbed(void **state)
@@ -389,6 +450,9 @@ int main(void)
         CMD(providers),
         CMD(case_83_hostile_helpers),
         CMD(helpers_that_are_odd_but_fine),
+        CMD(stdin_that_nobody_reads),
+        CMD(a_secret_of_64_kib),
+        CMD(case_125_half_a_secret_is_scrubbed),
         CMD(case_125_stderr_is_scrubbed),
         CMD(withdrawn_helpers_are_killed),
         CMD(the_end_tells_everybody),

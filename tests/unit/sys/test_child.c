@@ -231,6 +231,12 @@ static void a_grandchild_does_not_hold_the_pipe(void **state)
              (struct child_spec){.timeout_ms = 700, .max_stdout = 1 << 20}, &t);
     assert_int_equal(t.end, CHILD_TIMEOUT);
     assert_in_range(ms, 600, 2500);
+    /* one that only complains, in a session of its own, is not waited for */
+    ms = run("setsid sh -c 'while :; do echo x >&2; sleep 0.02; done' & echo value",
+             (struct child_spec){.timeout_ms = 10000}, &t);
+    assert_int_equal(t.end, CHILD_EXITED);
+    assert_string_equal(t.out, "value\n");
+    assert_true(ms < 5000);
     /* the last words of a grandchild are waited for while it speaks */
     (void)run("(echo a; sleep 0.03; echo b) & exit 0", (struct child_spec){0}, &t);
     assert_string_equal(t.out, "a\nb\n");
