@@ -114,6 +114,19 @@ def test_case80_a_replaced_file_is_used(tmp_path, local):
         assert shown(local)[0] == f"Bearer {SECRET}"
 
 
+def test_K5_a_file_that_goes_serves_on_for_a_while(tmp_path, local):
+    """60 s, see the unit tests; what comes back meanwhile is used."""
+    path = file_secret(tmp_path)
+    with gate(tmp_path, {"svc": by_file(local, path)}) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200
+        path.unlink()
+        assert until(lambda: [r for r in g.records(0, "credential") if r["event"] == "failed"], 5)
+        assert one(g, ask(g, "/svc/x")).status == 200 and set(shown(local)) == {f"Bearer {SECRET}"}
+        replace(path, NEW)
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 200 and shown(local)[-1] == f"Bearer {NEW}", 5, 0.1)
+
+
 def test_case81_a_file_that_appears_later_is_used(tmp_path, local):
     path = tmp_path / "secret"
     with gate(tmp_path, {"svc": by_file(local, path)}) as g:
@@ -232,6 +245,35 @@ def test_K6_variables_of_every_reference_are_kept_from_helpers(tmp_path, local):
             assert name not in got and value not in got, name
 
 
+def reloads(g):
+    return sum(r["event"] == "reload" for r in g.records(0, "lifecycle"))
+
+
+def test_K6_variables_of_unasked_services_and_of_a_reload_are_kept_from_helpers(tmp_path, local):
+    env = {n: f"real-secret-of-{n.lower()}" for n in ("UNASKED", "LATER_KEY")} | {"KEPT": "visible"}
+    with by_helper(tmp_path, local, f"env > {tmp_path}/env; echo {SECRET}", env=env) as g:
+        p = tmp_path / "p.json"
+        prof = json.loads(p.read_text())
+        custom = prof["network"]["custom_credentials"]
+        custom["unasked"] = service(local, credential_key="env://UNASKED")
+        p.write_text(json.dumps(prof))
+
+        def given():
+            (tmp_path / "env").unlink(missing_ok=True)
+            n = reloads(g)
+            g.proc.send_signal(1)
+            assert until(lambda: reloads(g) > n)
+            assert until(lambda: one(g, ask(g, "/svc/x")).status == 200 and (tmp_path / "env").exists(), 5, 0.05)
+            return (tmp_path / "env").read_text()
+        got = given()
+        assert "KEPT=visible" in got and "LATER_KEY=" in got, got
+        for name in ("UNASKED", "NONO_TEST_KEY"):
+            assert f"{name}=" not in got and f"real-secret-of-{name.lower()}" not in got, name
+        custom["unasked"]["credential_key"] = "env://LATER_KEY"
+        p.write_text(json.dumps(prof))
+        assert "LATER_KEY=" not in given()
+
+
 def test_case83_a_helper_that_hangs(tmp_path, local):
     with by_helper(tmp_path, local, f"echo $$ > {tmp_path}/pid; sleep 300 & echo $! >> {tmp_path}/pid; wait", timeout_secs=1) as g:
         t = time.monotonic()
@@ -342,7 +384,47 @@ def test_case78_keyring_without_its_tool_names_the_package(tmp_path, local):
         assert not local.seen
 
 
+@pytest.mark.parametrize("key,tool,text", [
+    ("op://vault/item/field", "op", 'test "$*" = "read -- op://vault/item/field" && cat VALUE'),
+    ("bw://item", "bw", 'test "$*" = "get password -- item" && cat VALUE'),
+    ("bw://item/own", "bw", """printf '{"login":null,"fields":[{"name":"own","value":"%s"}]}' "$(cat VALUE)" """)])
+def test_K5_other_stores_are_read_after_their_ttl_and_after_a_401(tmp_path, key, tool, text):
+    value, picky = file_secret(tmp_path), Picky(SECRET)
+    (tmp_path / "bin").mkdir()
+    path = tmp_path / "bin" / tool
+    path.write_text(f"#!/bin/sh\necho run >> {tmp_path}/runs\n{text.replace('VALUE', str(value))}\n")
+    path.chmod(0o755)
+    env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    with Origin(picky, host=LOCAL) as o, gate(tmp_path, {"svc": service(o, credential_key=key, cache_ttl_secs=2)}, env=env) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 1
+        replace(value, NEW)
+        picky.good = NEW
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 2 and shown(o)[-2:] == [f"Bearer {SECRET}", f"Bearer {NEW}"]
+        time.sleep(2.2)
+        assert runs(tmp_path) == 2  # an idle gateway asks nobody
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 3
+
+
 # ---------------------------------------------------------------- reload
+
+def test_SIGHUP_asks_helpers_anew(tmp_path, local):
+    value = file_secret(tmp_path)
+    with by_helper(tmp_path, local, f"cat {value}", ttl_secs=600) as g:
+        g.secrets.append(NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200
+        replace(value, NEW)
+        assert one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 1 and shown(local)[-1] == f"Bearer {SECRET}"
+        g.proc.send_signal(1)
+        assert until(lambda: reloads(g) == 1) and runs(tmp_path) == 1
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 200 and shown(local)[-1] == f"Bearer {NEW}", 5, 0.05) and runs(tmp_path) == 2
+        value.unlink()  # the helper fails: what there was serves on
+        g.proc.send_signal(1)
+        assert until(lambda: reloads(g) == 2)
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 200 and runs(tmp_path) == 3, 5, 0.05)
+        assert one(g, ask(g, "/svc/x")).status == 200 and shown(local)[-1] == f"Bearer {NEW}"
+
+
 
 @pytest.mark.threads
 def test_reload_under_load_loses_no_request(tmp_path, local):
