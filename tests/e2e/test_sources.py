@@ -1,8 +1,10 @@
 """Where secrets come from: files that change, helpers of every temper, a keyring; and what a 401 from upstream does."""
 import json
 import os
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from gateway import Origin, one, read_request, until
@@ -316,6 +318,38 @@ def test_case83_a_helper_that_fails(tmp_path, local, text):
         refused(g)
         assert runs(tmp_path) == 1 and not local.seen  # a failure is kept 5 s
         assert one(g, ask(g, "/other/x")).status == 200
+
+
+def documented(kind):
+    """The members that docs/audit.md names for records of this type."""
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    table = text.split(f'## `"type": "{kind}"`')[1].split("| member | meaning |\n")[1].split("\n\n")[0]
+    return {n for line in table.splitlines() if line.startswith("| `") for n in re.findall(r"`([a-z_]+)`", line.split("|")[1])} | {"type"}
+
+
+def test_the_audit_holds_what_its_documentation_names(tmp_path, local):
+    out = json.dumps({"headers": {"X-One": SECRET}})
+    text = f"echo hello >&2; cat >/dev/null; cat <<'E'\n{out}\nE\n[ ! -e {tmp_path}/fail ]"
+    conf = {"stdin": "request_json", "output": {"format": "json", "allow_headers": ["X-One"]}, "ttl_secs": 1}
+    with by_helper(tmp_path, local, text, **conf) as g:
+        assert one(g, ask(g, "/svc/p/q?secret=1")).status == 200
+        (tmp_path / "fail").write_text("")
+        assert until(lambda: one(g, ask(g, "/svc/p/q?secret=1")).status == 503, 5, 0.1)
+        good, bad = g.records(2, "capture")[:2]
+        assert good | {"timestamp_unix_ms": 0, "credential_capture_duration_ms": 0} == {
+            "type": "capture", "timestamp_unix_ms": 0, "decision": "allow", "route_id": "svc", "credential_id": "svc",
+            "credential_capture_action": "captured", "credential_capture_name": "tok", "credential_capture_command": f"{tmp_path}/helper",
+            "credential_capture_argv": [f"{tmp_path}/helper"], "credential_capture_exit_status": 0, "credential_capture_duration_ms": 0,
+            "credential_capture_stdout_bytes": len(out) + 1, "credential_capture_stderr": "hello\n", "credential_capture_cache_scope": LOCAL,
+            "credential_capture_output_format": "json", "credential_capture_header_names": ["X-One"],
+            "credential_capture_stdin_mode": "request_json", "credential_capture_interactive": False, "target": LOCAL, "port": None,
+            "method": "GET", "path": "/p/q", "status": None, "reason": None}
+        assert bad["decision"] == "deny" and bad["denial_category"] == "managed_credential_unavailable" and "exit status 1" in bad["reason"]
+        assert set(good) | set(bad) == documented("capture")
+        assert until(lambda: one(g, ask(g, "/svc/x")).status == 503 and "expired" in [e["event"] for e in g.records(0, "credential")], 10, 0.3)
+        events = g.records(0, "credential")
+        assert events[0]["event"] == "loaded" and "failed" in [e["event"] for e in events]
+        assert set().union(*events) == documented("credential")
 
 
 def test_case83_a_helpers_complaint_is_logged_without_its_secret(tmp_path, local):
