@@ -91,8 +91,8 @@ static enum err keyring_prepare(struct source *s, const struct asked *a, struct 
                                     account, STR("-w")};
 #else
     enum err e = order_program(o, STR("secret-tool"), "install the package libsecret-tools", ctx);
-    const struct str arguments[] = {STR("lookup"), STR("service"), service, STR("username"),
-                                    account};
+    const struct str arguments[] = {STR("lookup"), STR("--"), STR("service"), service,
+                                    STR("username"), account};
 #endif
     for (size_t i = 0; !e && i < ARRAY_LEN(arguments); i++)
         order_argument(o, arguments[i]);

@@ -64,7 +64,7 @@ class Keyring:
 
     def store(self, value, service, account, *more):
         """As users do (config.md 8.5). The same attributes: the value is replaced."""
-        r = self.tool("store", "--label=a test", "service", service, "username", account, *more, stdin=value.encode())
+        r = self.tool("store", "--label=a test", "--", "service", service, "username", account, *more, stdin=value.encode())
         assert r.returncode == 0, r
 
     def lock(self):

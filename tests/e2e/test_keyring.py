@@ -38,7 +38,7 @@ def children(g):
 @pytest.mark.parametrize("key,stored", [
     ("OWN_KEY", ("nono", "OWN_KEY")),
     ("WITH_TARGET", ("nono", "WITH_TARGET", "target", "default", "application", "rust-keyring")),
-    ("keyring://shop/me@example.com", ("shop", "me@example.com"))])
+    ("keyring://shop/me@example.com", ("shop", "me@example.com")), ("keyring://--help/-m", ("--help", "-m"))])
 def test_an_item_is_found_by_service_and_account(tmp_path, local, ring, key, stored):
     ring.store(SECRET, *stored)
     with by_keyring(tmp_path, local, key, ring) as g:

@@ -342,12 +342,12 @@ static void tools(void **state)
         const char *key, *tool, *body, *value, *sentence;
     } rows[] = {
         {"ACCOUNT", "secret-tool",
-         "[ \"$*\" = 'lookup service nono username ACCOUNT' ] && printf key", "key", NULL},
-        {"google-ai", "secret-tool", "printf \"$5\"", "google-ai", NULL},
-        {"keyring://s/a", "secret-tool", "[ \"$*\" = 'lookup service s username a' ] && echo key",
+         "[ \"$*\" = 'lookup -- service nono username ACCOUNT' ] && printf key", "key", NULL},
+        {"google-ai", "secret-tool", "printf \"$6\"", "google-ai", NULL},
+        {"keyring://s/a", "secret-tool", "[ \"$*\" = 'lookup -- service s username a' ] && echo key",
          "key", NULL},
         {"keyring://s/b?decode=go-keyring", "secret-tool",
-         "[ $5 = b ] && printf go-keyring-base64:a2V5", "key", NULL},
+         "[ $6 = b ] && printf go-keyring-base64:a2V5", "key", NULL},
         {"keyring://s/c?decode=go-keyring", "secret-tool", "printf plain", NULL,
          "does not begin with"},
         {"keyring://s/d", "secret-tool", "exit 1", NULL, "has no item keyring://s/<redacted>"},
