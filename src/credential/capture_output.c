@@ -4,8 +4,6 @@
 #include "credential/pick.h"
 #include "sys/clock.h"
 
-#define FAR_MS (UINT64_C(86400000) * 3650)
-
 /* ---- times ---- */
 
 static bool take_digits(struct str *s, size_t n, uint64_t least, uint64_t most, uint64_t *ret)

@@ -15,6 +15,8 @@ enum {
     SENTENCE_BYTES = 160,
 };
 
+#define FAR_MS (UINT64_C(86400000) * 3650) /* no value is kept longer: ten years are for ever, and no clock overflows */
+
 /* Appends the key that scopes what the source yields (nothing for sources of one secret); *ret_scope, a slice of q, is what a helper is
  * told of it (untouched where there is none). ERR_CREDENTIAL_UNAVAILABLE with a sentence, ERR_NOMEM. */
 enum err credential_scope(const struct credential *c, const struct question *q, struct buf *out, struct str *ret_scope,

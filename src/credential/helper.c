@@ -1,5 +1,6 @@
 /* What helpers are run with: arguments, environment, stdin; and what may be told of them. */
 #include "base/encode.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "credential/bridge.h"
 #include "sys/random.h"
@@ -36,6 +37,9 @@ static uint64_t keyring_timeout(const struct helper_env *env)
     uint64_t seconds;
     if (text && str_u64(str_trim(str_from(text)), UINT64_C(86400) * 365, &seconds))
         return seconds * 1000;
+    if (text)
+        log_warn("NONO_KEYRING_TIMEOUT_SECS is no number of seconds: %d are used",
+                 KEYRING_TIMEOUT_MS / 1000);
     return KEYRING_TIMEOUT_MS;
 }
 

@@ -74,6 +74,8 @@ static bool fill(struct source *s, const struct credential *c, struct str key)
         ok &= take_capture(s, c->capture);
     s->once = c->once;
     s->ttl_ms = c->capture ? c->capture->ttl_ms : c->conf->cache_ttl_ms;
+    if (s->ttl_ms > FAR_MS)
+        s->ttl_ms = FAR_MS;
     return ok;
 }
 

@@ -148,6 +148,13 @@ def test_case84_a_locked_keyring_is_asked_again_when_it_is_open(tmp_path, local)
             assert f"Bearer {SECRET}" in shown(local)
 
 
+def test_a_time_limit_that_is_no_number_is_told(tmp_path, local, ring):
+    ring.store(SECRET, "shop", "me")
+    with by_keyring(tmp_path, local, "keyring://shop/me", ring, {"NONO_KEYRING_TIMEOUT_SECS": "2m"}) as g:
+        assert "NONO_KEYRING_TIMEOUT_SECS is no number of seconds: 120" in g.stderr
+        assert one(g, ask(g, "/svc/x")).status == 200
+
+
 def test_case78_no_keyring_service(tmp_path, local):
     with Keyring(service=False) as ring, by_keyring(tmp_path, local, "keyring://shop/me", ring) as g:
         refused(g, "no keyring service can be reached", "DBUS_SESSION_BUS_ADDRESS")

@@ -393,6 +393,20 @@ static void tools(void **state)
     }
 }
 
+static void a_value_that_is_kept_for_ever(void **state)
+{
+    static const uint64_t times[] = {99999999999000, UINT64_MAX / NS_PER_MS, UINT64_MAX};
+    (void)state;
+    script("secret-tool", "printf key");
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        struct service_conf s = {.cache_ttl_ms = times[i]};
+        struct credential c = of(&s, "KEY");
+        struct told t = get(&c);
+        assert_string_equal(t.value, "key");
+        assert_true(t.end_ns > loop_now(loop) + FAR_MS / 2 * NS_PER_MS);
+    }
+}
+
 static void times_for_the_keyring(void **state)
 {
     static const struct {
@@ -459,6 +473,7 @@ int main(void)
         CMD(more_helpers_than_may_run),
         CMD(programs_that_are_not_there),
         PLAIN(tools),
+        PLAIN(a_value_that_is_kept_for_ever),
         PLAIN(times_for_the_keyring),
         PLAIN(case_78_no_secret_tool),
         PLAIN(case_84_a_locked_keyring),
