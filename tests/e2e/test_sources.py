@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from gateway import Origin, one, read_request, until
-from test_reverse import JSON, LOCAL, SECRET, ask, gate, service
+from gateway import Origin, one, read_head, read_request, until
+from test_reverse import JSON, LOCAL, SECRET, ask, basic, gate, service
 from tools import parallel
 
 NEW = "real-new-secret-4711-xyz"
@@ -391,6 +391,43 @@ def test_case78_a_helper_that_is_not_there(tmp_path, local):
     with by_helper(tmp_path, local, "true", command=["/nonexistent/helper"]) as g:
         refused(g)
         assert one(g, ask(g, "/other/x")).status == 200
+
+
+# ---------------------------------------------------------------- nothing is told
+
+MODES = {"head": {}, "basic": {"inject_mode": "basic_auth"}, "path": {"inject_mode": "url_path", "path_pattern": "/k/{}/"},
+         "query": {"inject_mode": "query_param", "query_param_name": "key"}}
+
+
+def mirror(conn, origin):
+    """Says in its status line, or in place of one, what it was asked."""
+    raw, _ = read_head(conn)
+    origin.raw.append(raw)
+    line = raw.split(b"\r\n")[0]
+    conn.sendall(line + b"\r\n\r\n" if b"/bad" in line else b"HTTP/1.1 500 " + line + b"\r\nLocation: " + line.split(b" ")[1] +
+                 b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def test_wire_A16_no_log_level_tells_a_secret(tmp_path):
+    """Every mode, with upstreams that answer, give the secret back, talk nonsense, or are not there; the gateway's own text is searched."""
+    secret = f"user:{SECRET}"
+    key = f"file://{file_secret(tmp_path, secret)}"
+    with Origin(host=LOCAL) as good, Origin(mirror, host=LOCAL) as bad:
+        gone = Origin(host=LOCAL)
+        gone.__exit__()
+        services = {f"{mode}-{name}": service(o, credential_key=key, env_var=f"{mode}_{name}".upper(), **conf)
+                    for mode, conf in MODES.items() for name, o in (("good", good), ("bad", bad), ("gone", gone))}
+        with gate(tmp_path, services, "-vvv", secret=SECRET) as g:
+            g.secrets.append(secret)
+            for s in services:
+                for what in ("x", "bad"):
+                    token = "" if not s.startswith("path") else f"k/{g.token}/"
+                    query = f"?key={g.token}" if s.startswith("query") else "?a=b"
+                    a = one(g, ask(g, f"/{s}/{token}{what}{query}", extra=f"Authorization: {basic('x:' + g.token)}\r\n" if s.startswith("basic") else "",
+                                   token=s.startswith("head")))
+                    assert a.status == (200 if s.endswith("good") else 502 if s.endswith("gone") or what == "bad" else 500), (s, what, a)
+            assert SECRET in bad.raw[0].decode() and "DEBUG" in g.stderr
+            assert len(g.records(24)) == 24
 
 
 # ---------------------------------------------------------------- keyring
