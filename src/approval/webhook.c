@@ -127,7 +127,7 @@ enum approval_answer webhook_answer(unsigned status, struct str body, char sente
     doc = json_doc_new();
     if (!doc)
         return garbage(sentence, "the gateway is out of memory");
-    if (json_read(doc, body, "answer", &root, &why))
+    if (!json_is_strict(body) || json_read(doc, body, "answer", &root, &why))
         a = garbage(sentence, "its answer is no JSON");
     else if (root->kind == JSON_STRING)
         a = by_text(root->text, sentence);

@@ -301,15 +301,29 @@ static enum err build_tree(struct json_doc *d, const struct buf *strict,
     return ERR_OK;
 }
 
+static void use_our_memory_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, use_our_memory);
+}
+
+bool json_is_strict(struct str text)
+{
+    json_error_t e;
+    use_our_memory_once();
+    json_t *v = json_loadb(text.p ? text.p : "", text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    json_decref(v);
+    return v;
+}
+
 enum err json_read(struct json_doc *d, struct str text, const char *file,
     const struct json **ret_root, struct json_error *ret_error)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct json_tokens tokens = {0};
     struct json_error error = {.at = {.line = 1, .column = 1}};
     struct str name = json_str(d, str_from(file));
     struct buf strict;
-    pthread_once(&once, use_our_memory);
+    use_our_memory_once();
     if (!name.p)
         return ERR_NOMEM;
     error.at.file = name.p;

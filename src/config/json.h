@@ -53,7 +53,9 @@ struct json_error {
 /* Read text (loose JSON; nesting at most 512). `file` is copied. ERR_INVALID with *ret_error. */
 enum err json_read(struct json_doc *d, struct str text, const char *file, const struct json **ret_root, struct json_error *ret_error)
     MUST_CHECK;
-/* The same from a file: ERR_NOT_FOUND, ERR_SYSTEM (errno text in ret_error). At most 16 MiB. */
+/* Whether text is JSON as RFC 8259 has it, none of the looser forms: what programs say to us, not people. False also out of memory. */
+bool json_is_strict(struct str text) MUST_CHECK;
+/* The same as json_read from a file: ERR_NOT_FOUND, ERR_SYSTEM (errno text in ret_error). At most 16 MiB. */
 enum err json_read_file(struct json_doc *d, const char *path, const struct json **ret_root, struct json_error *ret_error) MUST_CHECK;
 /* Member by name, or NULL. */
 const struct json_member *json_get(const struct json *object, struct str key);

@@ -20,6 +20,12 @@ struct gates {
     struct map by_key;
 };
 
+/* From here on 0 is "not given"; who gives no time at all has it over at once. */
+static uint64_t approval_time(bool given, uint64_t ms)
+{
+    return given && ms == 0 ? 1 : ms;
+}
+
 static struct endpoint_spec spec_of(const struct endpoint_conf *r)
 {
     return (struct endpoint_spec){.method = r->method,
@@ -27,7 +33,7 @@ static struct endpoint_spec spec_of(const struct endpoint_conf *r)
                                   .backend = r->backend,
                                   .reason = r->reason,
                                   .origin = r->origin,
-                                  .timeout_ms = r->timeout_ms};
+                                  .timeout_ms = approval_time(r->timeout_given, r->timeout_ms)};
 }
 
 static void add_host_port(struct buf *out, enum scheme scheme, const struct host_pattern *host)
@@ -208,7 +214,7 @@ static bool set_policy(struct build *b, const struct endpoint_policy_conf *p,
     spec->policy_given = p->given;
     spec->fallback = actions[p->fallback];
     spec->fallback_backend = p->backend;
-    spec->fallback_timeout_ms = p->timeout_ms;
+    spec->fallback_timeout_ms = approval_time(p->timeout_given, p->timeout_ms);
     spec->deny = specs_of(b, &p->deny);
     spec->n_deny = p->deny.n;
     spec->approve = specs_of(b, &p->approve);

@@ -322,16 +322,27 @@ static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
     return (start == 0 || separates(text[start - 1])) && (end == n || separates(text[end]));
 }
 
+/* How much of text is the beginning of token, percent-encoded or not; 0 where that is too little to tell.
+ * A sentence may have cut what a client wrote, and most of a token is as good as all of it. */
+static size_t beginning(struct str text, struct str token)
+{
+    size_t i = 0, k = 0, next = 0;
+    while (k < token.n && i < text.n && decoded_at(text, &next) == token.p[k])
+        i = next, k++;
+    return k >= LONG_TOKEN ? i : 0;
+}
+
 static void mask_one(char *text, size_t n, struct str token)
 {
-    size_t used;
     for (size_t i = 0; i < n; i++) {
-        if (!begins_decoded(str_of(text + i, n - i), token, &used))
-            continue;
-        if (token.n >= LONG_TOKEN || stands_alone(text, n, i, i + used)) {
-            memset(text + i, '*', used);
-            i += used - 1;
-        }
+        struct str rest = str_of(text + i, n - i);
+        size_t used = 0;
+        if (token.n >= LONG_TOKEN)
+            used = beginning(rest, token);
+        else if (!begins_decoded(rest, token, &used) || !stands_alone(text, n, i, i + used))
+            used = 0;
+        memset(text + i, '*', used);
+        i += used ? used - 1 : 0;
     }
 }
 

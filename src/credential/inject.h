@@ -31,6 +31,6 @@ bool inject_trailers_leak(const struct clients *clients, const struct fields *tr
 /* Whether a target or a host name holds a client's token: asked before any name is looked up (K8). In a host name only a long one counts. */
 bool inject_target_leaks(const struct clients *clients, struct str target) MUST_CHECK;
 bool inject_host_leaks(const struct clients *clients, struct str host) MUST_CHECK;
-/* Writes '*' over every client's token in a text that goes to the log, the audit or a client: long ones anywhere, short ones where they
- * stand alone between separators. */
+/* Writes '*' over every client's token in a text that goes to the log, the audit or a client: long ones anywhere, also their beginning
+ * (16 bytes or more of it) where the text was cut; short ones where they stand alone between separators. */
 void inject_mask(const struct clients *clients, char *text, size_t n);

@@ -57,8 +57,7 @@ bool classify_is_self(const struct exchange *x, const struct hostname *host, uin
     return is_server_name(x, host, port);
 }
 
-/* What a client wrote, without any token in it (K8). */
-static void record_masked(struct exchange *x, enum record_text which, struct str value)
+void exchange_record_masked(struct exchange *x, enum record_text which, struct str value)
 {
     char *copy;
 
@@ -79,7 +78,7 @@ static void describe_target(struct exchange *x)
     const struct facts *f = &x->request->facts;
 
     if (inject_host_leaks(&x->runtime->clients, hostname_str(&f->host)))
-        record_masked(x, RECORD_TARGET, hostname_str(&f->host));
+        exchange_record_masked(x, RECORD_TARGET, hostname_str(&f->host));
     else
         record_text(&x->record, RECORD_TARGET, hostname_str(&f->host));
     x->record.port = f->port;
@@ -106,7 +105,7 @@ static void set_path(struct exchange *x, struct str origin)
     struct facts *f = &x->request->facts;
 
     target_split_query(origin, &f->path, &f->query);
-    record_masked(x, RECORD_PATH, f->path);
+    exchange_record_masked(x, RECORD_PATH, f->path);
     x->record.has_query = true;
     x->record.query_present = f->query.p != NULL;
 }
@@ -121,7 +120,7 @@ static void classify_reverse(struct exchange *x)
     x->record.mode = AUDIT_REVERSE;
     f->path = cut < f->path.n ? str_of(f->path.p + cut, f->path.n - cut) : STR("/");
     record_text(&x->record, RECORD_TARGET, f->prefix);
-    record_masked(x, RECORD_PATH, f->path);
+    exchange_record_masked(x, RECORD_PATH, f->path);
 }
 
 static enum err classify_origin(struct exchange *x, struct str origin)
@@ -198,7 +197,7 @@ enum err classify(struct exchange *x, enum err head_err)
     struct facts *f = &r->facts;
     enum err e = classify_target(x);
 
-    record_masked(x, RECORD_METHOD, r->head.method);
+    exchange_record_masked(x, RECORD_METHOD, r->head.method);
     x->record.minor = r->head.minor;
     x->record.has_version = true;
     if (e != ERR_OK)

@@ -35,6 +35,8 @@ static inline bool exchange_over(const struct exchange *x)
 /* --- classify.c --- */
 /* Stage 1: the front of every HTTP/1 shape. Fills facts and the record's description. ERR_OK or what the message gets wrong. */
 enum err classify(struct exchange *x, enum err head_err) MUST_CHECK;
+/* What a client wrote goes into the record without any token in it (K8). */
+void exchange_record_masked(struct exchange *x, enum record_text which, struct str value);
 /* Is this host and port one of our own listeners? */
 bool classify_is_self(const struct exchange *x, const struct hostname *host, uint16_t port);
 

@@ -43,7 +43,7 @@ static enum err clean_with(struct exchange *x, const struct credential *c, struc
     r->facts.query = t.query;
     r->secret_at = t.secret_at;
     if (t.path.p != path.p)
-        record_text(&x->record, RECORD_PATH, t.path);
+        exchange_record_masked(x, RECORD_PATH, t.path);
     return ERR_OK;
 }
 
@@ -99,7 +99,7 @@ enum err secret_clean_forward(struct exchange *x, bool *ret_changed)
     r->secret_at += base.n;
     r->head.target = arena_printf(&x->arena, "%.*s%s%.*s", STR_ARG(f->path), f->query.p ? "?" : "",
                                   STR_ARG(f->query));
-    record_text(&x->record, RECORD_PATH, f->path);
+    exchange_record_masked(x, RECORD_PATH, f->path);
     return f->path.p && r->head.target.p ? ERR_OK
                                          : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
 }

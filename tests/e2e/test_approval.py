@@ -217,6 +217,20 @@ def test_case71_timeouts(tmp_path, local):
             assert one(g, ask(g)).status == 403
 
 
+@pytest.mark.parametrize("where", ["rule", "default"])
+def test_case71_a_rule_that_gives_no_time_is_over_at_once(tmp_path, local, where):
+    more = {"timeout_secs": 0} if where == "rule" else {}
+    with Hook(silent) as h:
+        args = profile(tmp_path, local, {"hook": h.conf()}, "hook", **more)
+        if where == "default":
+            p = tmp_path / "p.json"
+            p.write_text(p.read_text().replace('{"decision": "deny"}', '{"decision": "approve", "timeout_secs": 0}'))
+        with gate(args) as g:
+            a = one(g, ask(g, "/svc/ask/x" if where == "rule" else "/svc/other"))
+            assert a.status == 403 and b"approval_timeout" in a.body, a
+            assert approvals(g, 2) == ["approve_requested", "approve_timeout"] and not local.seen
+
+
 def test_approval_asks_nobody_in_vain(tmp_path, local):
     with Hook() as h, gate(profile(tmp_path, local, {"hook": h.conf()}, "hook")) as g:
         assert one(g, f"POST /svc/ask/x HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\n").status == 401  # C1

@@ -151,6 +151,22 @@ def test_case85_K8_a_token_that_would_go_upstream_is_400(tmp_path, local, path, 
         assert not local.seen
 
 
+@pytest.mark.parametrize("form", ["TOKEN", "PCT"])
+def test_case125_K8_no_part_of_a_token_is_left_in_records_and_answers(tmp_path, local, form):
+    services = {"svc": service(local, endpoint_rules=[{"method": "GET", "path": "/ok"}]),
+                "path": service(local, inject_mode="url_path", path_pattern="/bot{}/")}
+    with gate(tmp_path, services) as g:
+        pct = "".join(f"%{ord(c):02x}" for c in g.token)
+        token = g.token if form == "TOKEN" else pct
+        paths = [(f"/path/bot{token}/bot{token}/", 400), (f"/path/bot{token}/x/{token}", 400), (f"/{token}/x", 404),
+                 (f"/svc/{token}", 403)] + [(f"/svc/{'x' * n}{token}", 403) for n in range(1, 120, 7)]  # wherever a sentence cuts it
+        answers = [(one(g, ask(g, p)), status) for p, status in paths]
+        assert [a.status for a, _ in answers] == [s for _, s in answers] and not local.seen
+        assert len(g.records(len(paths))) == len(paths)
+        written = g.audit_path.read_text() + g.stderr + "".join(a.body.decode() for a, _ in answers)
+        assert g.token[:16] not in written and pct[:48] not in written
+
+
 def test_case86_multibyte_characters_next_to_the_token(tmp_path, local):
     with gate(tmp_path, {"svc": service(local)}) as g, g.connect() as c:
         c.send(f"GET /svc/x HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer \u00e9{g.token}\u00e9\r\n\r\n".encode())
