@@ -122,24 +122,50 @@ static void add_no_proxy(struct buf *out, const struct banner_facts *f)
     }
 }
 
-/* May stand in a file that shells and container runtimes read, without quotes? */
-static bool needs_no_quotes(struct str s)
+static bool consists_of(struct str s, const char *more)
 {
     for (size_t i = 0; i < s.n; i++) {
         if (!ascii_is_alpha((unsigned char)s.p[i]) && !ascii_is_digit((unsigned char)s.p[i]) &&
-            s.p[i] != '-' && s.p[i] != '_' && s.p[i] != '.')
+            !memchr(more, s.p[i], strlen(more)))
             return false;
     }
     return true;
 }
 
-struct str advertise_token(const struct banner_facts *f)
+static bool is_printable(struct str s)
 {
-    struct str token = f->token ? secret_borrow(f->token) : STR_NULL;
-    return needs_no_quotes(token) ? token : STR_NULL;
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || (unsigned char)s.p[i] > '~')
+            return false;
+    return true;
 }
 
-static void add_routes(const struct banner_facts *f, advertise_fn *fn, void *owner)
+struct str advertise_token(const struct banner_facts *f, enum advertise_for reader)
+{
+    struct str token = f->token ? secret_borrow(f->token) : STR_NULL;
+    bool fits = reader == ADVERTISE_FILE    ? consists_of(token, "-_.")
+                : reader == ADVERTISE_SHELL ? is_printable(token)
+                                            : true;
+    return fits ? token : STR_NULL;
+}
+
+void advertise_quoted(struct buf *out, struct str value)
+{
+    if (consists_of(value, "-_.,:/@%[]*")) {
+        buf_add_str(out, value);
+        return;
+    }
+    buf_add_c(out, '\'');
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] == '\'')
+            buf_add_z(out, "'\\'");
+        buf_add_c(out, value.p[i]);
+    }
+    buf_add_c(out, '\'');
+}
+
+static void add_routes(const struct banner_facts *f, struct str token, advertise_fn *fn,
+                       void *owner)
 {
     struct buf base;
     if (!f->rules || !f->config)
@@ -147,13 +173,14 @@ static void add_routes(const struct banner_facts *f, advertise_fn *fn, void *own
     buf_init(&base, URL_MAX_BYTES);
     advertise_base(&base, f);
     for (size_t i = 0; i < policy_routes(f->rules); i++)
-        route_variables(f->config, f->rules, i, &f->state, buf_str(&base), advertise_token(f), fn,
-                        owner);
+        route_variables(f->config, f->rules, i, &f->state, buf_str(&base), token, fn, owner);
     buf_fini(&base);
 }
 
-void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
+void advertise_env(const struct banner_facts *f, enum advertise_for reader, advertise_fn *fn,
+                   void *owner)
 {
+    struct str token = advertise_token(f, reader);
     static const char *const proxies[] = {"HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"};
     static const char *const exceptions[] = {"NO_PROXY", "no_proxy"};
     struct buf text;
@@ -161,9 +188,9 @@ void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
     if (advertise_url(&text, f) && buf_ok(&text)) {
         for (size_t i = 0; i < ARRAY_LEN(proxies); i++)
             fn(owner, proxies[i], buf_str(&text));
-    } else if (advertise_token(f).n) {
+    } else if (token.n) {
         /* Sockets have no URL: whoever relays to one still needs the token. */
-        fn(owner, "NONO_PROXY_TOKEN", advertise_token(f));
+        fn(owner, "NONO_PROXY_TOKEN", token);
     }
     buf_wipe_fini(&text);
     buf_init(&text, URL_MAX_BYTES);
@@ -172,5 +199,5 @@ void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner)
         fn(owner, exceptions[i], buf_str(&text));
     fn(owner, "NODE_USE_ENV_PROXY", STR("1"));
     buf_fini(&text);
-    add_routes(f, fn, owner);
+    add_routes(f, token, fn, owner);
 }

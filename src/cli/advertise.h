@@ -8,8 +8,16 @@
 bool advertise_url(struct buf *out, const struct banner_facts *f);
 /* The same without the password: what base URLs of routes begin with. */
 bool advertise_base(struct buf *out, const struct banner_facts *f);
-/* The token where it needs no quotes; else empty. */
-struct str advertise_token(const struct banner_facts *f);
-/* Calls `fn` for each variable, those of routes included. The values need no quotes in a shell. */
+/* Who reads the variables, which decides whether a token that would need quotes is among them. */
+enum advertise_for {
+    ADVERTISE_FILE,   /* shells and container runtimes: no quotes, so such a token is left out */
+    ADVERTISE_SHELL,  /* people, who paste it into one: printable ASCII, quoted where needed */
+    ADVERTISE_PROGRAM /* JSON: whatever it is */
+};
+struct str advertise_token(const struct banner_facts *f, enum advertise_for reader);
+/* Calls `fn` for each variable, those of routes included. */
 typedef route_variable_fn advertise_fn;
-void advertise_env(const struct banner_facts *f, advertise_fn *fn, void *owner);
+void advertise_env(const struct banner_facts *f, enum advertise_for reader, advertise_fn *fn,
+                   void *owner);
+/* Adds value to a line of shell, in single quotes unless it needs none. */
+void advertise_quoted(struct buf *out, struct str value);

@@ -59,7 +59,7 @@ static void add_export(void *owner, const char *name, struct str value)
 {
     struct buf *out = owner;
     buf_printf(out, "  export %s=", name);
-    buf_add_str(out, value);
+    advertise_quoted(out, value);
     buf_add_c(out, '\n');
 }
 
@@ -157,7 +157,7 @@ void banner_text(struct buf *out, const struct config *c, const struct banner_fa
         buf_printf(out, "%s\n", s->end);
     }
     buf_add_c(out, '\n');
-    advertise_env(f, add_export, out);
+    advertise_env(f, ADVERTISE_SHELL, add_export, out);
     add_routes(out, f, s);
     buf_add_c(out, '\n');
     add_policy(out, c, f);
@@ -176,7 +176,7 @@ static void add_env_line(void *owner, const char *name, struct str value)
 
 void banner_env_lines(struct buf *out, const struct banner_facts *f)
 {
-    advertise_env(f, add_env_line, out);
+    advertise_env(f, ADVERTISE_FILE, add_env_line, out);
 }
 
 static void json_listener(struct buf *out, const struct server_listener *l)
@@ -236,7 +236,7 @@ static void json_routes(struct buf *out, const struct banner_facts *f)
         return;
     buf_init(&base, BANNER_MAX_BYTES);
     advertise_base(&base, f);
-    route_rows_json(out, f->config, f->rules, &f->state, buf_str(&base), advertise_token(f));
+    route_rows_json(out, f->config, f->rules, &f->state, buf_str(&base), advertise_token(f, ADVERTISE_PROGRAM));
     buf_fini(&base);
 }
 
@@ -261,7 +261,7 @@ void banner_json(struct buf *out, const struct banner_facts *f)
     else
         buf_add_z(out, "null");
     buf_add_z(out, ",\"env\":{");
-    advertise_env(f, json_variable, &env);
+    advertise_env(f, ADVERTISE_PROGRAM, json_variable, &env);
     buf_add_z(out, "},\"routes\":[");
     json_routes(out, f);
     buf_add_z(out, "],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"");

@@ -1,6 +1,7 @@
 """Credential routes: where the token is shown, where the secret goes, what never passes. Nothing the gateway writes may hold a secret."""
 import base64
 import json
+import subprocess
 import threading
 
 import pytest
@@ -149,6 +150,18 @@ def test_case85_K8_a_token_that_would_go_upstream_is_400(tmp_path, local, path, 
             path, extra = path.replace(name, value), extra.replace(name, value)
         assert one(g, ask(g, path, extra=extra)).status == 400
         assert not local.seen
+
+
+@pytest.mark.parametrize("password", ["p/w'x y$HOME", "a%41b", "caf\u00e9"])
+def test_O3_token_variables_whatever_the_password(tmp_path, local, password):
+    args = ["-p", profile(tmp_path, {"svc": service(local)}), "--pass", password]
+    with Gateway(*args, "--output", "json", ready='"warnings"', env={"NONO_TEST_KEY": SECRET}) as g:
+        j = json.loads(g.banner)
+        assert j["env"]["SVC_KEY"] == j["routes"][0]["env"]["SVC_KEY"] == j["token"] == password
+    with Gateway(*args, env={"NONO_TEST_KEY": SECRET}) as g:
+        exports = [l.strip() for l in g.banner.splitlines() if l.startswith("  export ")]
+        shell = subprocess.run(["sh", "-c", "\n".join(exports) + '\nprintf %s "$SVC_KEY"'], capture_output=True, text=True, env={}, check=True)
+        assert shell.stdout == (password if password.isascii() else "")
 
 
 @pytest.mark.parametrize("form", ["TOKEN", "PCT"])

@@ -209,10 +209,10 @@ static void test_values_need_no_quotes_whatever_the_password(void **state)
         struct server_listener l[] = {tcp("::", 8)}, u[] = {sock("/s")};
         struct banner_facts f = {.listeners = l, .n = 1, .token = token};
         unsigned n = 0;
-        advertise_env(&f, check_line, &n);
+        advertise_env(&f, ADVERTISE_FILE, check_line, &n);
         assert_int_equal(n, 7);
         f.listeners = u;
-        advertise_env(&f, check_line, &n);
+        advertise_env(&f, ADVERTISE_FILE, check_line, &n);
         secret_unref(token);
     }
 }
