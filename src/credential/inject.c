@@ -268,6 +268,14 @@ enum err inject(const struct injection *in, struct http_head *head, struct buf *
     return e ? e : must_not_leak(in->clients, head, ctx);
 }
 
+enum err inject_look(const struct clients *clients, const struct credential *credential,
+                     struct http_head *head, struct errctx *ctx)
+{
+    if (credential)
+        inject_drop(clients, credential, NULL, &head->fields);
+    return must_not_leak(clients, head, ctx);
+}
+
 bool inject_value_leaks(const struct clients *clients, struct str value)
 {
     for (unsigned i = 0; !clients->auth_off && i < clients->n; i++) {

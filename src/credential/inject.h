@@ -26,6 +26,10 @@ enum { INJECT_SECRET_BYTES = 1 << 20 };
 enum err inject(const struct injection *in, struct http_head *head, struct buf *secret, struct errctx *ctx) MUST_CHECK;
 /* Marks those trailers as dropped that the route sets itself, or where its phantom would stand (K11). material may be NULL. */
 void inject_clean_trailers(const struct credential *c, const struct material *m, const struct fields *trailers);
+/* Whether inject() would refuse this head for a token in it, asked before the credential is there; credential NULL: none. It drops fields
+ * as inject() does, so give it a copy. ERR_OK or ERR_BAD_REQUEST. */
+enum err inject_look(const struct clients *clients, const struct credential *credential, struct http_head *head, struct errctx *ctx)
+    MUST_CHECK;
 /* The same look at a request's trailers (K11): true when one holds a client's token. */
 bool inject_trailers_leak(const struct clients *clients, const struct fields *trailers) MUST_CHECK;
 /* Whether a target or a host name holds a client's token: asked before any name is looked up (K8). In a host name only a long one counts. */

@@ -20,16 +20,30 @@ static size_t holes_of(struct str format)
 
 /* ---- what goes ---- */
 
-static bool is_set_by(const struct credential *c, const struct material *m, struct str name)
+static bool is_its_header(const struct credential *c, struct str name)
 {
     enum inject_mode into = c->conf->inject_mode;
-    if (m->secret && (into == INJECT_HEADER || into == INJECT_BASIC_AUTH) &&
-        str_eq_nocase(name, c->conf->inject_header))
+    return (into == INJECT_HEADER || into == INJECT_BASIC_AUTH) &&
+           str_eq_nocase(name, c->conf->inject_header);
+}
+
+static bool is_set_by(const struct credential *c, const struct material *m, struct str name)
+{
+    if (m->secret && is_its_header(c, name))
         return true;
     for (size_t i = 0; i < m->n_fields; i++)
         if (str_eq_nocase(name, m->fields[i].name))
             return true;
     return false;
+}
+
+/* The same before the source was asked. */
+static bool may_be_set_by(const struct credential *c, struct str name)
+{
+    for (size_t i = 0; c->capture && i < c->capture->n_allow_headers; i++)
+        if (str_eq_nocase(name, c->capture->allow_headers[i]))
+            return true;
+    return is_its_header(c, name);
 }
 
 static bool is_place(const struct credential *c, struct str name)
@@ -38,16 +52,16 @@ static bool is_place(const struct credential *c, struct str name)
            str_eq_nocase(name, c->shown_header);
 }
 
-/* Whatever the route sets, the phantom's place, and the client's own credentials (decision K9). */
-static void drop_clients_fields(const struct injection *in, struct fields *fields)
+void inject_drop(const struct clients *clients, const struct credential *c,
+                 const struct material *m, struct fields *fields)
 {
-    bool keep = in->credential->conf->keep_client_credentials;
+    bool keep = c->conf->keep_client_credentials;
     for (unsigned i = 0; i < fields->n; i++) {
         struct field *f = &fields->v[i];
         bool own = field_flags(f->id) & FIELD_F_CRED;
-        if (is_set_by(in->credential, in->material, f->name) ||
-            (own && (!keep || inject_value_leaks(in->clients, f->value))) ||
-            (is_place(in->credential, f->name) && (!own || !keep)))
+        if ((m ? is_set_by(c, m, f->name) : may_be_set_by(c, f->name)) ||
+            (own && (!keep || inject_value_leaks(clients, f->value))) ||
+            (is_place(c, f->name) && (!own || !keep)))
             f->drop = true;
     }
 }
@@ -221,7 +235,7 @@ enum err inject_put(const struct injection *in, struct http_head *head, struct b
                     struct errctx *ctx)
 {
     enum err e = ERR_OK;
-    drop_clients_fields(in, &head->fields);
+    inject_drop(in->clients, in->credential, in->material, &head->fields);
     switch (in->credential->conf->inject_mode) {
     case INJECT_HEADER:
     case INJECT_BASIC_AUTH:

@@ -372,15 +372,18 @@ void exchange_resolve(struct exchange *x)
 /* 5. Rate limit and approval: last before the credential, once per exchange. */
 static void stage_hold(struct exchange *x)
 {
-    enum err e;
+    const struct decision *d = &x->request->decision;
+    enum err e = ERR_OK;
 
     exchange_set_state(x, EXCH_HOLD);
-    if (!x->hold_over && x->request->decision.endpoint_action == ENDPOINT_ACT_APPROVE &&
-        x->request->decision.endpoint_judged && secret_known_bad(x)) {
-        exchange_refuse(x, ERR_CREDENTIAL_UNAVAILABLE);
+    if (!x->hold_over && d->endpoint_judged && d->endpoint_action == ENDPOINT_ACT_APPROVE)
+        e = secret_foresee(x);
+    if (e != ERR_OK && e != ERR_AGAIN) {
+        exchange_refuse(x, e);
         return;
     }
-    e = x->hold_over ? ERR_OK : hold_ask(x);
+    if (e == ERR_OK && !x->hold_over)
+        e = hold_ask(x);
     if (e == ERR_AGAIN) {
         if (x->session->client_fin) /* nobody is left to wait for it */
             exchange_abort(x, ERR_CLIENT_ABORTED);
@@ -419,6 +422,14 @@ static void stage_credential(struct exchange *x)
         stage_connect(x);
     else if (e != ERR_AGAIN)
         exchange_refuse(x, e);
+}
+
+void exchange_credential_done(struct exchange *x)
+{
+    if (x->hold_over)
+        exchange_go_on(x);
+    else
+        stage_hold(x);
 }
 
 static void record_address(struct exchange *x, enum record_text which, const struct address *a)

@@ -18,6 +18,8 @@ void exchange_record(struct exchange *x, enum err end);
 /* Time spent waiting for the upstream's side. */
 void exchange_wait_begin(struct exchange *x);
 void exchange_wait_end(struct exchange *x);
+/* The credential that was waited for is there: on with stage 5 or, when that is over, exchange_go_on. */
+void exchange_credential_done(struct exchange *x);
 /* The credential is there: stage 7, or stage 4 when the pooled connection ended meanwhile. */
 void exchange_go_on(struct exchange *x);
 /* From the beginning of stage 4 (a reused connection died). */
@@ -77,9 +79,11 @@ bool secret_may_hide(const struct exchange *x);
 enum err secret_choose(struct exchange *x) MUST_CHECK;
 void secret_record(struct exchange *x);
 enum err secret_refuse_browser(struct exchange *x) MUST_CHECK;
-/* Stage 5: known to be unusable (request->err says why): nobody is to be asked about this request. */
-bool secret_known_bad(struct exchange *x);
-/* Stage 6: ERR_OK, or ERR_AGAIN: exchange_go_on or a refusal follows. */
+/* Stage 5, before somebody is asked about the request: an error (request->err says why) where it would be refused anyway, for a token in
+ * its head or for a credential that is known to be unusable, or found so where finding out runs nothing. ERR_AGAIN:
+ * exchange_credential_done is called. */
+enum err secret_foresee(struct exchange *x) MUST_CHECK;
+/* Stage 6: ERR_OK, or ERR_AGAIN: exchange_credential_done or a refusal follows. */
 enum err secret_get(struct exchange *x) MUST_CHECK;
 /* Stage 8. What head points into afterwards is in *secret: buf_wipe_fini when it is written. */
 enum err secret_inject(struct exchange *x, struct http_head *head, struct buf *secret) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include "credential/phantom.h"
 #include "credential/table.h"
 #include "credential/vault.h"
+#include "http/hop.h"
 
 /* ---------------------------------------------------------------- 2: the phantom's place */
 
@@ -263,10 +264,10 @@ static void on_material(void *owner, enum err e, struct material *m, const char 
         return;
     }
     secret_use(x, material_ref(m));
-    exchange_go_on(x);
+    exchange_credential_done(x);
 }
 
-bool secret_known_bad(struct exchange *x)
+static bool known_bad(struct exchange *x)
 {
     struct request *r = x->request;
     struct errctx why = {0};
@@ -276,6 +277,47 @@ bool secret_known_bad(struct exchange *x)
         return false;
     (void)unavailable(x, ERR_CREDENTIAL_UNAVAILABLE, why.text);
     return true;
+}
+
+/* The head as it would be sent, as far as that can be told now. */
+static enum err look_at_head(struct exchange *x)
+{
+    struct request *r = x->request;
+    struct http_head head = r->head;
+
+    head.fields.v = arena_alloc(&x->arena, head.fields.n * sizeof(*head.fields.v) + 1);
+    if (!head.fields.v)
+        return err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
+    if (head.fields.n)
+        memcpy(head.fields.v, r->head.fields.v, head.fields.n * sizeof(*head.fields.v));
+    hop_strip(&head);
+    return inject_look(&x->runtime->clients, r->credential, &head, &r->err);
+}
+
+/* Nothing is run and nobody disturbed to read it. */
+static bool is_at_hand(const struct credential *c)
+{
+    return str_starts(c->conf->credential_key, STR("env://")) || str_starts(c->conf->credential_key, STR("file://"));
+}
+
+enum err secret_foresee(struct exchange *x)
+{
+    struct request *r = x->request;
+    enum err e = look_at_head(x);
+
+    if (e != ERR_OK || !r->credential)
+        return e;
+    if (known_bad(x))
+        return ERR_CREDENTIAL_UNAVAILABLE;
+    if (!is_at_hand(r->credential))
+        return ERR_OK;
+    e = secret_get(x);
+    if (e == ERR_OK) { /* who is asked may take his time: then it is read anew */
+        material_unref(r->material);
+        r->material = NULL;
+        x->record.credential_version = 0;
+    }
+    return e;
 }
 
 enum err secret_get(struct exchange *x)

@@ -239,10 +239,32 @@ def test_approval_asks_nobody_in_vain(tmp_path, local):
         assert one(g, ask(g, "/svc/free/x", "GET")).status == 200
         assert one(g, get(f"http://{local.netloc}/ask/x", "TRACE", auth=g.basic)).status == 403
         assert not h.asked and not g.records(0, "approval")
-    with Hook() as h, Gateway(*profile(tmp_path, local, {"hook": h.conf()}, "hook"), "--workers", "1") as g:  # the secret is missing
-        assert one(g, ask(g)).status == 503
-        assert one(g, ask(g)).status == 503
-        assert len(h.asked) <= 1  # from the second on it is known to be unusable
+        for field in (f"X-Note: {g.token}", f"Cookie: a={g.token}"):  # K8
+            assert one(g, ask(g, extra=field + "\r\n")).status == 400
+        assert not h.asked and not g.records(0, "approval")
+        for field in (f"X-Api-Key: {g.token}", f"Connection: X-Note\r\nX-Note: {g.token}", f"Proxy-Authorization: {g.basic}"):  # does not go upstream
+            assert one(g, ask(g, extra=field + "\r\n")).status == 200
+        assert len(h.asked) == 3 and all(g.token.encode() not in r["raw"] for r in local.seen)
+
+
+@pytest.mark.parametrize("secret", [None, "", "two\nlines"])
+@pytest.mark.parametrize("source", ["env", "file"])
+def test_case71_nobody_is_asked_for_a_request_whose_credential_is_missing(tmp_path, local, source, secret):
+    with Hook() as h:
+        args = profile(tmp_path, local, {"hook": h.conf()}, "hook")
+        if source == "file":
+            p = tmp_path / "p.json"
+            p.write_text(p.read_text().replace("env://NONO_TEST_KEY", f"file://{tmp_path}/key"))
+            if secret is not None:
+                (tmp_path / "key").write_text(secret)
+        with Gateway(*args, env={"NONO_TEST_KEY": secret} if secret is not None and source == "env" else {}) as g:
+            assert [one(g, ask(g)).status for _ in range(4)] == [503] * 4
+            assert not h.asked and not g.records(0, "approval")
+            if source == "file":
+                (tmp_path / "new").write_text(SECRET)
+                (tmp_path / "new").rename(tmp_path / "key")
+                assert until(lambda: one(g, ask(g)).status == 200) and h.asked
+                assert local.seen[0]["h"]["authorization"] == f"Bearer {SECRET}"
 
 
 def test_approval_by_absolute_form(tmp_path, local):
