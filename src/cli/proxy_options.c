@@ -497,6 +497,9 @@ static bool use_network_profile(struct parse *p, const struct setting *s)
 
 static bool use_credential(struct parse *p, const struct setting *s)
 {
+    for (size_t i = 0; i < p->config->credentials.n; i++)
+        if (str_eq(p->config->credentials.v[i].value, s->value))
+            return true; /* asked for twice is asked for once */
     return settings_add(&p->config->credentials, s->value, s->origin) || out_of_memory(p);
 }
 

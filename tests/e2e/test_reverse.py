@@ -1,6 +1,7 @@
 """Credential routes: where the token is shown, where the secret goes, what never passes. Nothing the gateway writes may hold a secret."""
 import base64
 import json
+import re
 import subprocess
 import threading
 
@@ -283,6 +284,12 @@ def test_case95_credential_by_flag_and_by_environment(tmp_path, local):
         assert [one(g, ask(g, f"/{n}/x")).status for n in "abc"] == [200, 200, 404]
     with gate(tmp_path, services, asked=[], env={"NONO_CREDENTIAL": "b,c"}) as g:
         assert [one(g, ask(g, f"/{n}/x")).status for n in "abc"] == [404, 200, 200]
+
+
+def test_case95_a_credential_asked_for_twice_is_one_route():
+    for args, env in ((["--credential", "github", "--credential", "gitlab", "--credential", "github"], {}), ([], {"NONO_CREDENTIAL": "github,gitlab,github"})):
+        with Gateway(*args, env={"GITHUB_TOKEN": SECRET} | env, secrets=[SECRET]) as g:
+            assert re.findall(r"^    (https://\S+) \|", g.banner, re.M) == ["https://api.github.com", "https://gitlab.com/api"]
 
 
 def test_case94_a_rate_limit_leaves_other_routes_alone(tmp_path, local):
