@@ -33,9 +33,27 @@ static void own_fault(const struct entry *e, const char *key, const char *hint,
     fault(e, e->v, e->path, key, hint, "%s", sentence);
 }
 
-static bool has_line_end(struct str s)
+/* What no field value may hold (case 76): control characters but the tab. */
+static bool has_control(struct str s)
 {
-    return str_find(s, '\r') < s.n || str_find(s, '\n') < s.n;
+    for (size_t i = 0; i < s.n; i++)
+        if (((unsigned char)s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f)
+            return true;
+    return false;
+}
+
+/* What would end or cut a request target. */
+static bool cuts_target(struct str s)
+{
+    return has_control(s) || str_find(s, ' ') < s.n || str_find(s, '\t') < s.n ||
+           str_find(s, '#') < s.n;
+}
+
+/* Fields that say where a request goes, how it is framed or how long a connection lives would not
+ * carry a secret, or not only that. */
+static bool may_carry_secret(struct str name)
+{
+    return header_is_safe(name) || str_eq_nocase(name, STR("proxy-authorization"));
 }
 
 static size_t count_marks(struct str s)
@@ -105,8 +123,8 @@ static void check_spiffe(const struct entry *e)
     const struct path *path = PATH_KEY(e->path, STR("spiffe"));
     if (header && !name_is_token(header->text))
         fault(e, s, path, "inject_header", NULL, "inject_header is no name of a header field");
-    if (has_line_end(tree_text(s, "credential_format")))
-        fault(e, s, path, "credential_format", NULL, "credential_format holds a line end");
+    if (has_control(tree_text(s, "credential_format")))
+        fault(e, s, path, "credential_format", NULL, "credential_format holds a control character");
 }
 
 static void check_assertion(const struct entry *e, const struct json *auth, const struct path *path)
@@ -213,9 +231,13 @@ static void check_header(const struct entry *e, const struct mode_view *m, bool 
     const struct json *v = find_field(m, "inject_header", &holder, &path);
     if (v && !name_is_token(v->text))
         fault(e, holder, path, "inject_header", NULL, "inject_header is no name of a header field");
+    else if (v && !may_carry_secret(v->text))
+        fault(e, holder, path, "inject_header", NULL, "the field %.*s cannot carry a secret",
+              STR_ARG(v->text));
     v = find_field(m, "credential_format", &holder, &path);
-    if (format && v && has_line_end(v->text))
-        fault(e, holder, path, "credential_format", NULL, "credential_format holds a line end");
+    if (format && v && has_control(v->text))
+        fault(e, holder, path, "credential_format", NULL,
+              "credential_format holds a control character");
 }
 
 static void check_path_pattern(const struct entry *e, const struct mode_view *m)
@@ -226,18 +248,18 @@ static void check_path_pattern(const struct entry *e, const struct mode_view *m)
     if (!v)
         fault(e, m->holder, m->path, NULL, "\"path_pattern\": \"/bot{}/\"",
               "inject_mode url_path needs a path_pattern");
-    else if (count_marks(v->text) == 0 || has_line_end(v->text))
+    else if (count_marks(v->text) == 0 || cuts_target(v->text))
         fault(e, holder, path, "path_pattern", "\"/bot{}/\"",
-              "path_pattern must hold {} and no line end");
+              "path_pattern must hold {} and no blank, control character or #");
     const struct json *replacement = find_field(m, "path_replacement", &holder, &path);
-    if (!replacement && v && count_marks(v->text))
+    if (!replacement && v && count_marks(v->text) && !cuts_target(v->text))
         replacement = find_field(m, "path_pattern", &holder, &path);
     if (replacement && (count_marks(replacement->text) != 1 || replacement->text.p[0] != '/' ||
-                        has_line_end(replacement->text))) /* decision W5 */
+                        cuts_target(replacement->text))) /* decision W5 */
         fault(e, holder, path, replacement == v ? "path_pattern" : "path_replacement",
               "\"/v2/bot{}/\"",
               "path_replacement (path_pattern where it is not given) must begin with / and hold "
-              "exactly one {}");
+              "exactly one {} and no blank, control character or #");
 }
 
 static void check_param(const struct entry *e, const struct mode_view *m)
