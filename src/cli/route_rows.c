@@ -1,6 +1,7 @@
 #include "cli/route_rows.h"
 #include "base/encode.h"
 #include "config/host_url.h"
+#include "config/reference.h"
 #include "policy/decide.h"
 
 #define TICK "\xe2\x9c\x93"
@@ -165,30 +166,24 @@ static bool make_row(const struct config *c, const struct policy *p, size_t inde
     return true;
 }
 
-/* A reference without what may tell where the secret lies: "op://V/I/<redacted>", "file:///dir/[REDACTED]". */
 static void add_redacted(struct buf *out, struct str ref)
 {
-    bool file = str_starts(ref, STR("file://"));
-    bool tool = str_starts(ref, STR("op://")) || str_starts(ref, STR("bw://")) ||
-                str_starts(ref, STR("keyring://")) || str_starts(ref, STR("apple-password"));
-    size_t slash = str_rfind(ref, '/');
-    if (!file && !tool) {
-        encode_visible(out, ref);
-        return;
-    }
-    encode_visible(out, str_of(ref.p, slash < ref.n ? slash + 1 : ref.n));
-    buf_add_z(out, file ? "[REDACTED]" : "<redacted>");
+    struct buf shown;
+    buf_init(&shown, ref.n + 64);
+    reference_redact(&shown, ref);
+    encode_visible(out, buf_str(&shown));
+    buf_fini(&shown);
 }
 
-/* The codes of the reference's diagnostics. */
+/* The codes of the reference's diagnostics: nothing is there, or it cannot be had. */
 static const char *missing_code(struct str sentence)
 {
-    static const char *const access[] = {"install", "lock", "time", "permission", "not signed in"};
-    for (size_t i = 0; i < ARRAY_LEN(access); i++) {
-        if (memmem(sentence.p, sentence.n, access[i], strlen(access[i])))
-            return "credential_unavailable";
+    static const char *const absent[] = {"is not set", "is missing", "is empty", "no item"};
+    for (size_t i = 0; i < ARRAY_LEN(absent); i++) {
+        if (memmem(sentence.p, sentence.n, absent[i], strlen(absent[i])))
+            return "credential_not_found";
     }
-    return "credential_not_found";
+    return "credential_unavailable";
 }
 
 static void add_credential(struct buf *out, const struct row *row)

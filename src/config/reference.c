@@ -1,6 +1,7 @@
 #include "config/reference.h"
 #include "base/buf.h"
 #include <stdlib.h>
+#include <string.h>
 
 static enum err invalid(struct errctx *ctx, const char *sentence)
 {
@@ -333,4 +334,41 @@ enum err path_expand(struct str path, struct buf *out, struct errctx *ctx)
     buf_add_z(out, value);
     add_substituted(out, str_of(path.p + end, path.n - end));
     return ERR_OK;
+}
+
+/* ---- as messages show it ---- */
+
+/* Where the secret part of what follows the scheme begins; its end for a reference that has none. */
+static size_t secret_part(struct str scheme, struct str path)
+{
+    size_t slash = str_find(path, '/');
+    if (str_eq(scheme, STR("op://")) && slash < path.n) /* a section tells as much as the field */
+        slash += 1 + str_find(str_of(path.p + slash + 1, path.n - slash - 1), '/');
+    else
+        slash = str_rfind(path, '/');
+    return slash < path.n ? slash + 1 : path.n;
+}
+
+void reference_redact(struct buf *out, struct str reference)
+{
+    size_t n = 0;
+    while (n + 3 <= reference.n && memcmp(reference.p + n, "://", 3) != 0)
+        n++;
+    n = n + 3 <= reference.n ? n + 3 : 0;
+    struct str scheme = str_of(reference.p, n), rest = str_of(reference.p + n, reference.n - n);
+    struct str path = str_of(rest.p, str_find(rest, '?'));
+    if (n == 0 || str_eq(scheme, STR("env://")) || str_eq(scheme, STR("cmd://"))) {
+        buf_add_str(out, reference);
+    } else if (str_eq(scheme, STR("bw://"))) {
+        size_t field = str_find(rest, '/');
+        buf_add_z(out, "bw://<redacted>");
+        buf_add(out, rest.p + field, rest.n - field);
+    } else if (secret_part(scheme, path) == path.n) {
+        buf_add_str(out, scheme);
+        buf_add_z(out, "***");
+    } else {
+        buf_add(out, reference.p, n + secret_part(scheme, path));
+        buf_add_z(out, str_eq(scheme, STR("file://")) ? "[REDACTED]" : "<redacted>");
+        buf_add(out, rest.p + path.n, rest.n - path.n);
+    }
 }

@@ -9,6 +9,10 @@ enum reference_scheme {
 };
 /* ERR_INVALID with a sentence: which rule of its scheme it breaks. */
 enum err reference_parse(struct str text, enum reference_scheme *ret_scheme, struct errctx *ctx) MUST_CHECK;
+/* A reference as messages show it, without what tells where the secret lies: op://V/I/<redacted>, bw://<redacted>/FIELD,
+ * keyring://SERVICE/<redacted>?decode=go-keyring, file:///dir/[REDACTED] (config.md 8.7). Bytes are not made visible. */
+struct buf;
+void reference_redact(struct buf *out, struct str reference);
 /* A variable that may be read or set: [A-Za-z0-9_]+, none that changes how programs load code or find things. */
 enum err env_name_check(struct str name, struct errctx *ctx) MUST_CHECK;
 /* Only letters, digits and `_`, at least one. */
@@ -20,5 +24,4 @@ bool header_is_safe(struct str s);
 /* "90", "15m", "12h", "1d" (blanks around allowed) in seconds. */
 enum err duration_parse(struct str text, uint64_t *ret_seconds, struct errctx *ctx) MUST_CHECK;
 /* Where a path with `~`, `$HOME`, `$TMPDIR` or `$NAME` in front leads. ERR_INVALID with a sentence. */
-struct buf;
 enum err path_expand(struct str path, struct buf *out, struct errctx *ctx) MUST_CHECK;

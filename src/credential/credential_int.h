@@ -68,8 +68,6 @@ enum err order_start(struct order *o, struct loop *control, child_fn *fn, void *
 void scrub(struct buf *text, struct str out, const struct material *m);
 /* An argument as audit shows it: values of flags and headers that carry secrets, passwords in URLs. `before`: the argument in front. */
 void scrub_argument(struct buf *ret_text, struct str argument, struct str before);
-/* A reference as messages show it (config.md 8.7). */
-void reference_redact(struct buf *out, struct str reference);
 
 /* ---- sources ---- */
 

@@ -182,29 +182,3 @@ void scrub_argument(struct buf *ret_text, struct str argument, struct str before
         add_url(ret_text, argument);
     }
 }
-
-/* ---- references ---- */
-
-void reference_redact(struct buf *out, struct str reference)
-{
-    struct str rest = reference;
-    const char *colon = find(reference.p, reference.n, STR("://"));
-    size_t n = colon ? (size_t)(colon - reference.p) + 3 : 0;
-    struct str scheme = str_of(reference.p, n);
-    rest = str_of(reference.p + n, reference.n - n);
-    size_t query = str_find(rest, '?'), slash = str_rfind(str_of(rest.p, query), '/');
-    if (n == 0 || str_eq(scheme, STR("env://")) || str_eq(scheme, STR("cmd://"))) {
-        buf_add_str(out, reference);
-    } else if (str_eq(scheme, STR("bw://"))) {
-        slash = str_find(rest, '/');
-        buf_add_z(out, "bw://<redacted>");
-        buf_add(out, rest.p + slash, rest.n - slash);
-    } else if (slash >= query) {
-        buf_add_str(out, scheme);
-        buf_add_z(out, "***");
-    } else {
-        buf_add(out, reference.p, n + slash + 1);
-        buf_add_z(out, str_eq(scheme, STR("file://")) ? "[REDACTED]" : "<redacted>");
-        buf_add(out, rest.p + query, rest.n - query);
-    }
-}

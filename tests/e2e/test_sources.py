@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gateway import Origin, one, read_head, read_request, until
+from gateway import Gateway, Origin, one, read_head, read_request, until
 from test_reverse import JSON, LOCAL, SECRET, ask, basic, gate, service
 from tools import parallel
 
@@ -520,3 +520,16 @@ def test_reload_under_load_loses_no_request(tmp_path, local):
             t.join()
         assert not bad, bad[:2]
         assert {s for s in shown(local)} <= {f"Bearer {s}" for s in g.secrets}
+
+
+def test_case129_the_banner_shows_a_missing_secret_without_where_it_lies(tmp_path):
+    keys = {"op://v/i/s/f": "op://v/i/<redacted> \u2717 (credential_unavailable)", "bw://item/field": "bw://<redacted>/field \u2717 (credential_unavailable)",
+            "keyring://s/acct?decode=go-keyring": "keyring://s/<redacted>?decode=go-keyring \u2717 (credential_unavailable)",
+            f"file://{tmp_path}/key": f"file://{tmp_path}/[REDACTED] \u2717 (credential_not_found)", "file:///proc": "file:///[REDACTED] \u2717 (credential_unavailable)",
+            "env://NONO_TEST_NONE": "env://NONO_TEST_NONE \u2717 (credential_not_found)"}
+    services = {f"s{i}": {"upstream": f"https://h{i}.test", "credential_key": k, "env_var": f"V{i}"} for i, k in enumerate(keys)}
+    p = tmp_path / "p.json"
+    p.write_text(json.dumps({"network": {"credentials": list(services), "custom_credentials": services}}))
+    with Gateway("-p", str(p), env={"PATH": "/nonexistent"}) as g:
+        rows = [line.split(" | ")[1] for line in g.banner.splitlines() if " | creds: " in line]
+        assert rows == ["creds: " + text for text in keys.values()] and " export V" not in g.banner

@@ -281,6 +281,33 @@ static void test_builtins(void **state) /* section 6 */
     }
 }
 
+static void test_redaction(void **state) /* section 8.7 */
+{
+    static const struct {
+        const char *reference, *told;
+    } refs[] = {{"op://v/i/f", "op://v/i/<redacted>"},
+                {"op://v/i/s/f", "op://v/i/<redacted>"},
+                {"op://v", "op://***"},
+                {"bw://id", "bw://<redacted>"},
+                {"bw://id/field", "bw://<redacted>/field"},
+                {"keyring://s/a?decode=go-keyring", "keyring://s/<redacted>?decode=go-keyring"},
+                {"apple-password://s/a", "apple-password://s/<redacted>"},
+                {"keyring://s", "keyring://***"},
+                {"file:///run/secrets/key", "file:///run/secrets/[REDACTED]"},
+                {"env://NAME", "env://NAME"},
+                {"cmd://x", "cmd://x"},
+                {"", ""},
+                {"account", "account"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
+        struct buf out;
+        buf_init(&out, 1000);
+        reference_redact(&out, str_from(refs[i].reference));
+        assert_true(str_eq(buf_str(&out), str_from(refs[i].told)));
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,7 +315,7 @@ int main(void)
         cmocka_unit_test(test_durations),  cmocka_unit_test(test_paths),
         cmocka_unit_test(test_overlaps),   cmocka_unit_test(test_good_no_proxy),
         cmocka_unit_test(test_upstreams),  cmocka_unit_test(test_allow_urls),
-        cmocka_unit_test(test_builtins),
+        cmocka_unit_test(test_builtins),  cmocka_unit_test(test_redaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

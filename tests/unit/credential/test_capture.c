@@ -332,29 +332,12 @@ static void arguments_and_references(void **state)
         {"x", "https://me:pw@host/p?a=1&token=t&b", "https://me:[REDACTED]@host/p?a=1&token=[REDACTED]&b"},
         {"x", "https://host/p", "https://host/p"},
     };
-    static const struct {
-        const char *reference, *told;
-    } refs[] = {{"op://v/i/f", "op://v/i/<redacted>"},
-                {"bw://id", "bw://<redacted>"},
-                {"bw://id/field", "bw://<redacted>/field"},
-                {"keyring://s/a?decode=go-keyring", "keyring://s/<redacted>?decode=go-keyring"},
-                {"apple-password://s/a", "apple-password://s/<redacted>"},
-                {"file:///run/secrets/key", "file:///run/secrets/[REDACTED]"},
-                {"env://NAME", "env://NAME"},
-                {"account", "account"}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf out;
         buf_init(&out, 1000);
         scrub_argument(&out, str_from(rows[i].argument), str_from(rows[i].before));
         assert_true(str_eq(buf_str(&out), str_from(rows[i].told)));
-        buf_fini(&out);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
-        struct buf out;
-        buf_init(&out, 1000);
-        reference_redact(&out, str_from(refs[i].reference));
-        assert_true(str_eq(buf_str(&out), str_from(refs[i].told)));
         buf_fini(&out);
     }
 }
