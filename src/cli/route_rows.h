@@ -10,7 +10,7 @@ struct route_state {
     size_t n;
 };
 /* Calls fn for the variables of a route: its base URL (base: "http://ADDR:PORT"; empty: none), and the one that holds the token where the
- * key would stand (token: a text that needs no quotes; empty: none). A route whose secret is missing announces no token (case 79). */
+ * key would stand (token empty: none). A route whose secret is missing announces no token (case 79). */
 typedef void route_variable_fn(void *owner, const char *name, struct str value);
 void route_variables(const struct config *c, const struct policy *p, size_t index, const struct route_state *state, struct str base,
                      struct str token, route_variable_fn *fn, void *owner);
