@@ -2,7 +2,7 @@
 #include <idn2.h>
 
 /* Input that needs UTS-46 may shrink a lot (ignored characters), but not without bound. */
-enum { UNICODE_MAX = 4 * LIMIT_HOST_BYTES, IDNA_FLAGS = IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT };
+enum { UNICODE_MAX = 4 * LIMIT_HOST_BYTES };
 
 static enum err bad(struct errctx *ctx, const char *why)
 {
@@ -95,12 +95,35 @@ static bool ends_in_number(const struct name *name)
     return true;
 }
 
+/* Holds a character that the two processings of UTS-46 treat differently: sharp s, final sigma, the
+ * joiners. */
+static bool has_deviation(const char *piece)
+{
+    static const char *const deviations[] = {"\xc3\x9f", "\xe1\xba\x9e", "\xcf\x82",
+                                             "\xe2\x80\x8c", "\xe2\x80\x8d"};
+    for (size_t i = 0; i < ARRAY_LEN(deviations); i++)
+        if (strstr(piece, deviations[i]))
+            return true;
+    return false;
+}
+
+/* libidn2 adds to the non-transitional processing what IDNA2008 forbids, and so refuses symbols,
+ * which UTS-46 has and which names in use hold. Its transitional processing has the same tables
+ * without that; only the deviations must not get there. */
+static int convert(const char *piece, char **ret_made)
+{
+    int e = idn2_to_ascii_8z(piece, ret_made, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
+    if (e == IDN2_DISALLOWED && !has_deviation(piece))
+        e = idn2_to_ascii_8z(piece, ret_made, IDN2_TRANSITIONAL | IDN2_NFC_INPUT);
+    return e;
+}
+
 /* Run one NUL-terminated piece through UTS-46; the result is appended to out (size LIMIT_HOST_BYTES
  * + 1, *n used). */
 static bool to_ascii(const char *piece, char *out, size_t *n)
 {
     char *made = NULL;
-    if (idn2_to_ascii_8z(piece, &made, IDNA_FLAGS) != IDN2_OK)
+    if (convert(piece, &made) != IDN2_OK)
         return false;
     size_t made_n = strlen(made);
     bool fits = made_n <= LIMIT_HOST_BYTES - *n;

@@ -166,6 +166,17 @@ static void test_unicode(void **state)
         {"\xef\xbb\xbf" "evil.com", "evil.com"},            /* byte order mark */
         {"ev\xc2\xadil.com", "evil.com"},                   /* soft hyphen */
         {"\xe2\x84\xaa.com", "k.com"},                      /* Kelvin sign */
+        /* symbols: no letters of IDNA2008, but of UTS-46, and of names in use */
+        {"i\xe2\x9d\xa4.ws", "xn--i-7iq.ws"},
+        {"I\xe2\x9d\xa4\xef\xb8\x8f\xe3\x80\x82ws", "xn--i-7iq.ws"}, /* variation selector, U+3002 */
+        {"XN--I-7IQ.ws.", "xn--i-7iq.ws"},
+        {"\xf0\x9f\x92\xa9.la", "xn--ls8h.la"},
+        {"xn--ls8h.la", "xn--ls8h.la"},
+        {"\xc3\x9f\xe2\x9d\xa4.ws", NULL},             /* sharp s would become ss */
+        {"\xe2\x9d\xa4\xe2\x80\x8d.ws", NULL},        /* a joiner after a symbol */
+        {"\xe2\x9d\xa4 .ws", NULL},
+        {"\xe2\x9d\xa4\xe2\x84\x80.ws", NULL},        /* a/c again */
+        {"\xef\xbc\x91\xe2\x9d\xa4.1", NULL},
         /* an address in disguise */
         {"\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", NULL},
         {"127\xe3\x80\x82" "0\xe3\x80\x82" "0\xe3\x80\x82" "1", NULL},
