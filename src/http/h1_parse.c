@@ -437,22 +437,45 @@ static char *line_end(struct reader *r, const char *from)
     return lf;
 }
 
-/* Cut the next line, without its end. Of a response, lines folded onto it are unfolded in place
- * (RFC 9112 5.2): CR and LF become spaces. */
+/* The lines folded onto the one that is text[0..n) and ends at *lf, pulled up behind it in place with
+ * one space between (RFC 9112 5.2). *lf moves to the end of the last one, or is NULL if that is not
+ * here. The new length. */
+static size_t unfold(struct reader *r, char *text, size_t n, char **lf)
+{
+    while (*lf && *lf + 1 < r->end && is_blank((*lf)[1])) {
+        char *from = *lf + 1;
+        *lf = line_end(r, from);
+        if (!*lf)
+            return n;
+        size_t more = (size_t)(*lf - from);
+        if (more && from[more - 1] == '\r')
+            more--;
+        while (more && is_blank(*from))
+            from++, more--;
+        while (n && is_blank(text[n - 1]))
+            n--;
+        text[n++] = ' ';
+        memmove(text + n, from, more);
+        n += more;
+    }
+    return n;
+}
+
+/* Cut the next line, without its end; of a response with what is folded onto it. */
 static bool next_line(struct reader *r, struct str *ret_line)
 {
-    char *lf = line_end(r, r->p);
+    char *text = r->p, *lf = line_end(r, text);
 
-    while (lf && r->role == H1_RESPONSE && lf + 1 < r->end && is_blank(lf[1]) && lf > r->p) {
-        lf[0] = ' ';
-        if (lf[-1] == '\r')
-            lf[-1] = ' ';
-        lf = line_end(r, lf);
-    }
     if (!lf)
         return false;
-    size_t n = (size_t)(lf - r->p);
-    *ret_line = str_of(r->p, n && r->p[n - 1] == '\r' ? n - 1 : n);
+    size_t n = (size_t)(lf - text);
+    if (n && text[n - 1] == '\r')
+        n--;
+    if (n && r->role == H1_RESPONSE)
+        n = unfold(r, text, n, &lf);
+    if (!lf)
+        return false;
+    *ret_line = str_of(text, n);
     r->p = lf + 1;
     return true;
 }

@@ -379,7 +379,8 @@ def test_C4_error_bodies_in_text_and_json(g):
         a = one(g, get("http://denied.test/", extra=f"Accept: {accept}\r\n"))
         j = json.loads(a.body)
         assert a.get("content-type") == "application/json" and set(j) >= {"error", "reason", "rule", "origin", "remedy", "request_id"} and j["error"] == "host_denied", a
-    assert one(g, get("http://denied.test/", extra="Accept: */*\r\n")).get("content-type") == "text/plain"
+    for accept in ("*/*", "application/json;q=0", "application/json; q=0.000 , text/html", "application/json-patch"):
+        assert one(g, get("http://denied.test/", extra=f"Accept: {accept}\r\n")).get("content-type") == "text/plain", accept
     a = one(g, "GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
     assert a.status == 404 and json.loads(a.body)["error"] == "unknown_service"
     for accept, kind in (("application/json;q=0", "text/plain"), ("application/json ; Q=0.000, */*", "text/plain"), ("text/plain;q=0", "application/json"),
@@ -552,7 +553,7 @@ def test_answers_without_length_are_chunked_for_1_1_and_end_with_the_connection_
 
 
 REPAIRED = {
-    "folding": (b"HTTP/1.1 200 OK\r\nX-Fold: a\r\n  b\r\n\tc\r\nContent-Length: 2\r\n\r\nok", ("X-Fold", lambda v: re.sub(r"\s+", " ", v) == "a b c")),
+    "folding": (b"HTTP/1.1 200 OK\r\nX-Fold: a\r\n  b\r\n\tc\r\nContent-Length: 2\r\n\r\nok", ("X-Fold", lambda v: v == "a b c")),
     "space before colon": (b"HTTP/1.1 200 OK\r\nX-Sp : v\r\nContent-Length: 2\r\n\r\nok", ("X-Sp", lambda v: v == "v")),
     "te beats cl": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", None),
     "equal lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", None),
