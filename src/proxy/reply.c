@@ -301,8 +301,10 @@ void exchange_answer_local(struct exchange *x)
         reply_options(x);
         return;
     }
-    if (str_eq(r->head.method, STR("TRACE"))) {
-        (void)err_set(&r->err, ERR_TRACE_REFUSED, "TRACE is refused everywhere: it echoes what it gets");
+    policy_decide(x->runtime->policy, f, &r->decision);
+    if (r->decision.refusal == ERR_TRACE_REFUSED) {
+        record_text(&x->record, RECORD_RULE, r->decision.rule);
+        (void)err_set(&r->err, ERR_TRACE_REFUSED, "%s", r->decision.reason);
         exchange_refuse(x, ERR_TRACE_REFUSED);
         return;
     }

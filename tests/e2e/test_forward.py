@@ -103,9 +103,13 @@ def test_any_method_passes(g, o, method):
 
 def test_C13_trace_is_refused_everywhere(g, o):
     before = o.connections
-    for data in (get(U(o), method="TRACE"), get(U(o), method="TRACE", extra="Max-Forwards: 0\r\n"), get(U(o), method="trace"), "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", get("http://denied.test/", method="TRACE")):
-        a = one(g, data, closes=False)
-        assert a.status == 403, data
+    for data in (get(U(o), method="TRACE"), get(U(o), method="TRACE", extra="Max-Forwards: 0\r\n"), get(U(o), method="trace"), "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
+                 "trace /x HTTP/1.1\r\nHost: x\r\n\r\n", get("http://denied.test/", method="TRACE")):
+        n = len(g.records())
+        a = one(g, data)
+        assert a.status == 403 and b"floor:trace" in a.body, (data, a)
+        last = g.records(n + 1)[-1]
+        assert (last.get("rule"), last["status"], last["outcome"]) == ("floor:trace", 403, "refused"), last
     assert o.connections == before
 
 
