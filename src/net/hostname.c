@@ -95,25 +95,28 @@ static bool ends_in_number(const struct name *name)
     return true;
 }
 
-/* Holds a character that the two processings of UTS-46 treat differently: sharp s, final sigma, the
- * joiners. */
-static bool has_deviation(const char *piece)
+/* Holds a character that the two processings of UTS-46 treat differently (sharp s, final sigma, the
+ * joiners), or a symbol that passes for a delimiter (fraction and division slash, set minus, ratio,
+ * the big and reverse solidus). */
+static bool is_delicate(const char *piece)
 {
-    static const char *const deviations[] = {"\xc3\x9f", "\xe1\xba\x9e", "\xcf\x82",
-                                             "\xe2\x80\x8c", "\xe2\x80\x8d"};
-    for (size_t i = 0; i < ARRAY_LEN(deviations); i++)
-        if (strstr(piece, deviations[i]))
+    static const char *const delicate[] = {
+        "\xc3\x9f",     "\xe1\xba\x9e", "\xcf\x82",     "\xe2\x80\x8c", "\xe2\x80\x8d",
+        "\xe2\x81\x84", "\xe2\x88\x95", "\xe2\x88\x96", "\xe2\x88\xb6", "\xe2\xa7\xb5",
+        "\xe2\xa7\xb8", "\xe2\xa7\xb9"};
+    for (size_t i = 0; i < ARRAY_LEN(delicate); i++)
+        if (strstr(piece, delicate[i]))
             return true;
     return false;
 }
 
 /* libidn2 adds to the non-transitional processing what IDNA2008 forbids, and so refuses symbols,
  * which UTS-46 has and which names in use hold. Its transitional processing has the same tables
- * without that; only the deviations must not get there. */
+ * without that; only the delicate ones must not get there. */
 static int convert(const char *piece, char **ret_made)
 {
     int e = idn2_to_ascii_8z(piece, ret_made, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
-    if (e == IDN2_DISALLOWED && !has_deviation(piece))
+    if (e == IDN2_DISALLOWED && !is_delicate(piece))
         e = idn2_to_ascii_8z(piece, ret_made, IDN2_TRANSITIONAL | IDN2_NFC_INPUT);
     return e;
 }

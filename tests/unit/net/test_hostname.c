@@ -177,6 +177,8 @@ static void test_unicode(void **state)
         {"\xe2\x9d\xa4 .ws", NULL},
         {"\xe2\x9d\xa4\xe2\x84\x80.ws", NULL},        /* a/c again */
         {"\xef\xbc\x91\xe2\x9d\xa4.1", NULL},
+        {"a.com\xe2\x81\x84" "b", NULL},             /* fraction slash */
+        {"a.com\xe2\x88\xb6" "80", NULL},            /* ratio */
         /* an address in disguise */
         {"\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", NULL},
         {"127\xe3\x80\x82" "0\xe3\x80\x82" "0\xe3\x80\x82" "1", NULL},
