@@ -15,7 +15,7 @@ struct decision {
     struct str rule;      /* rule id: "allow:*.example.org", "deny:evil.test:443", "default-allow", "default-deny", "floor:metadata", … */
     struct str origin;    /* where it stands: "--deny-domain", "NONO_DENY_DOMAIN", later FILE:LINE:COLUMN; empty for defaults and floor */
     struct str remedy;    /* what to change; empty when there is nothing to say */
-    char reason[400];     /* the sentence, visible ASCII; ALLOW: empty, or who is asked (approve) */
+    char reason[400];     /* the sentence, visible ASCII (a rule's own reason: UTF-8 without controls); ALLOW: empty, or who is asked (approve) */
     bool chained;         /* goes through the upstream proxy (not bypassed) */
     bool resolve_here;    /* names are resolved by us: direct, or socks5 */
     bool unlock_loopback; /* the name is `localhost` (or below) and an entry says so */

@@ -162,6 +162,19 @@ static const char *shown(struct str s, char out[PATH_SHOWN + 4])
     return out;
 }
 
+/* The reason that a rule gives is the profile's text, which may hold anything: controls (those of UTF-8 too) become blanks. */
+static bool refuse_as_told(struct decision *d, const struct cause *cause, struct str reason)
+{
+    bool refused = decision_refuse(d, ERR_ENDPOINT_DENIED, cause, "%.*s", STR_ARG(reason));
+    for (char *c = d->reason; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+        else if (c > d->reason && c[-1] == '\xc2' && (unsigned char)*c < 0xa0)
+            c[-1] = *c = ' ';
+    }
+    return refused;
+}
+
 static bool refuse_denied(const struct judge *j, const struct opinion *o)
 {
     struct decision *d = j->d;
@@ -177,22 +190,19 @@ static bool refuse_denied(const struct judge *j, const struct opinion *o)
         d->hint = endpoint_hint(&o->route->endpoints, j->facts->method, &o->path);
     if (rule && rule->reason.n) {
         cause.remedy = STR("");
-        return decision_refuse(d, ERR_ENDPOINT_DENIED, &cause, "%.*s", STR_ARG(rule->reason));
+        return refuse_as_told(d, &cause, rule->reason);
     }
     (void)shown(j->facts->path, path);
     (void)shown(j->facts->method, method);
-    if (d->hint.n) {
+    if (d->hint.n)
         cause.remedy = d->hint;
-        return decision_refuse(d, ERR_ENDPOINT_DENIED, &cause,
-                               "endpoint denied: %s %s on %.40s; %.*s", method, path, d->host.text,
-                               d->hint.n > 200 ? 200 : (int)d->hint.n, d->hint.p);
-    }
-    if (rule)
+    else if (rule)
         cause.remedy = STR("change the rule that denies it");
     return decision_refuse(
-        d, ERR_ENDPOINT_DENIED, &cause, "endpoint denied by %.*s: %s %s on %s '%.*s'",
+        d, ERR_ENDPOINT_DENIED, &cause, "endpoint denied by %.*s: %s %s on %s '%.*s'%s%.*s",
         label.n > 100 ? 100 : (int)label.n, label.p, method, path, v->prefix.n ? "service" : "host",
-        service.n > 60 ? 60 : (int)service.n, service.p);
+        service.n > 60 ? 60 : (int)service.n, service.p, d->hint.n ? "; " : "",
+        d->hint.n > 200 ? 200 : (int)d->hint.n, d->hint.n ? d->hint.p : "");
 }
 
 static bool refuse_unavailable(struct decision *d, const struct route *r)

@@ -147,8 +147,12 @@ static enum err decide(struct exchange *x)
     record_decision(x);
     if (d->verdict == VERDICT_ALLOW)
         return secret_choose(x);
-    if (d->verdict == VERDICT_INTERCEPT)
-        return err_set(&r->err, ERR_NOT_INTERCEPTED, "%s, which is not available in this version", d->reason);
+    if (d->verdict == VERDICT_INTERCEPT) {
+        size_t n = strlen(d->reason);
+
+        (void)snprintf(d->reason + n, sizeof(d->reason) - n, ", which is not available in this version");
+        return err_set(&r->err, ERR_NOT_INTERCEPTED, "%s", d->reason);
+    }
     return err_set(&r->err, d->refusal, "%s", d->reason);
 }
 
@@ -794,12 +798,10 @@ void exchange_record(struct exchange *x, enum err end)
     x->record_out = true;
     x->record.end = end;
     count_bytes(x);
-    if (x->request && x->request->err.code && end != ERR_OK) {
-        inject_mask(&x->runtime->clients, x->request->err.text, strlen(x->request->err.text));
-        record_text(&x->record, RECORD_REASON, str_from(x->request->err.text));
-    } else if (!record_get(&x->record, RECORD_REASON).n) {
+    if (x->request && x->request->err.code && end != ERR_OK)
+        record_text(&x->record, RECORD_REASON, exchange_reason(x));
+    else if (!record_get(&x->record, RECORD_REASON).n)
         record_text(&x->record, RECORD_REASON, str_from(plain_reason(end)));
-    }
     if (log_enabled(LOG_INFO))
         log_exchange(x);
     if (!w->audit)

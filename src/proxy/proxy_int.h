@@ -43,7 +43,11 @@ void exchange_record_masked(struct exchange *x, enum record_text which, struct s
 bool classify_is_self(const struct exchange *x, const struct hostname *host, uint16_t port);
 
 /* --- reply.c --- */
-/* Answer with an error of our own (request->err holds the sentence) and end. After a response head went out: abort instead. */
+/* Why the request failed, for the client, the record and the log: what request->err says, or the policy's own sentence where err keeps
+ * a shortened copy of it (so that all three say what `nono why` says). No secret and no control character stands in it. Valid as long
+ * as the request; empty when nothing failed. */
+struct str exchange_reason(struct exchange *x);
+/* Answer with an error of our own (exchange_reason is the sentence) and end. After a response head went out: abort instead. */
 void exchange_refuse(struct exchange *x, enum err e);
 void exchange_refuse_nomem(struct exchange *x);
 /* Answers of the gateway itself: 404 and OPTIONS. */

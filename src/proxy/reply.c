@@ -109,6 +109,19 @@ static bool wants_json(const struct exchange *x)
     return by_default;
 }
 
+struct str exchange_reason(struct exchange *x)
+{
+    struct request *r = x->request;
+    struct errctx kept = {0};
+    char *text = r->err.text;
+
+    (void)err_set(&kept, r->err.code, "%s", r->decision.reason);
+    if (strcmp(kept.text, text) == 0)
+        text = r->decision.reason;
+    inject_mask(&x->runtime->clients, text, strlen(text));
+    return str_from(text);
+}
+
 static void add_member(struct buf *b, const char *name, struct str value)
 {
     if (!value.n)
@@ -122,23 +135,21 @@ static void add_member(struct buf *b, const char *name, struct str value)
 
 static void json_body(struct exchange *x, enum err e, struct str id, struct buf *b)
 {
-    const struct request *r = x->request;
-
     buf_add_c(b, '{');
     add_member(b, "error", str_from(err_name(e)));
-    add_member(b, "reason", str_from(r->err.text));
+    add_member(b, "reason", exchange_reason(x));
     add_member(b, "rule", record_get(&x->record, RECORD_RULE));
     add_member(b, "origin", record_get(&x->record, RECORD_RULE_ORIGIN));
-    add_member(b, "remedy", r->decision.remedy);
+    add_member(b, "remedy", x->request->decision.remedy);
     add_member(b, "request_id", id);
     buf_add_z(b, "}\n");
 }
 
 static void text_body(struct exchange *x, struct str id, struct buf *b)
 {
-    struct str rule = record_get(&x->record, RECORD_RULE);
+    struct str rule = record_get(&x->record, RECORD_RULE), reason = exchange_reason(x);
 
-    buf_printf(b, "nono: %s (", x->request->err.text);
+    buf_printf(b, "nono: %.*s (", STR_ARG(reason));
     if (rule.n)
         buf_printf(b, "rule %.*s, ", STR_ARG(rule));
     buf_printf(b, "request %.*s)\n", STR_ARG(id));
@@ -168,11 +179,12 @@ static bool add_challenge(struct exchange *x, struct fields *f, int status)
 /* Clients show nothing of a failed CONNECT but its status line, so the reason stands there too. */
 static struct str status_text(struct exchange *x, int status)
 {
-    struct str phrase = str_from(reason_phrase(status)), full;
+    struct str phrase = str_from(reason_phrase(status)), reason, full;
 
     if (!is_connect(x) || !x->request->err.text[0])
         return phrase;
-    full = arena_printf(&x->arena, "%.*s: %s", STR_ARG(phrase), x->request->err.text);
+    reason = exchange_reason(x);
+    full = arena_printf(&x->arena, "%.*s: %.*s", STR_ARG(phrase), STR_ARG(reason));
     return full.p ? full : phrase;
 }
 
@@ -273,7 +285,6 @@ void exchange_refuse(struct exchange *x, enum err e)
     }
     if (!x->request->err.text[0])
         (void)err_set(&x->request->err, e, "%s", e == ERR_NOMEM ? "the gateway is out of memory" : err_name(e));
-    inject_mask(&x->runtime->clients, x->request->err.text, strlen(x->request->err.text));
     json = wants_json(x);
     audit_id(id, 'r', x->record.request_number);
     buf_init(&b, 8192);

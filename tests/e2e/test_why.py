@@ -6,7 +6,7 @@ import subprocess
 import threading
 
 import pytest
-from gateway import BINARY, Gateway, clean_env, run
+from gateway import BINARY, Gateway, clean_env, connect_head, one, run
 
 
 def why(*args, stdin="", env=None):
@@ -307,7 +307,29 @@ def agree(g, args, questions):
         assert rec.get("rule") == a["rule"], (q, rec, a)
         assert rec.get("rule_origin") == a["origin"], (q, rec, a)
         if not a["allowed"]:
-            assert a["reason"].startswith((rec["reason"] or "?")[:150]), (q, rec, a)
+            assert a["reason"] == rec["reason"], (q, rec, a)
+
+
+def test_case_130_long_sentences_are_the_same_for_the_client_the_record_and_why(tmp_path):
+    """Also what the profile gives as a reason: in full, without the controls that JSON allows in it."""
+    host, profile = "a" * 50 + ".origin.test", tmp_path / "profile.json"
+    rules = {"deny": [{"method": "*", "path": "/told", "reason": "ask für ✓ " + "y" * 160 + "\r\nX: \x1b[1m\x9b1m end"}],
+             "allow": [{"method": "GET", "path": "/organisations/*/repositories/pull-requests/reviews/comments"}]}
+    profile.write_text(json.dumps({"network": {
+        "allow_domain": [f"https://{host}/x"], "credentials": ["svc"],
+        "custom_credentials": {"svc": {"upstream": "http://127.0.0.1:9", "credential_key": "env://K", "endpoint_policy": rules}}}}))
+    base = "http://127.0.0.1:9"
+    with Gateway("--profile", str(profile), auth=False, env={"K": "k" * 20}) as g:
+        for path in ("/told", "/organisations/a/b/repositories/pull-requests/reviews/comments"):
+            n = len(g.records())
+            a = json.loads(one(g, f"GET /svc{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").body)
+            told = why_json("--profile", str(profile), "--url", base + path)[1]
+            assert a["reason"] == g.records(n + 1)[-1]["reason"] == told["reason"] and len(told["reason"]) > 160, (a, told)
+            assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in a["reason"]) and a["reason"].endswith((" end", "/reviews/comments")), a
+        n = len(g.records())
+        a = one(g, connect_head(f"{host}:443"), "CONNECT")
+        told = why_json("--profile", str(profile), "--host", host)[1]
+        assert a.reason.partition(": ")[2] == g.records(n + 1)[-1]["reason"] == told["reason"] and len(told["reason"]) > 160, (a, told)
 
 
 @pytest.mark.parametrize("seed", range(10))
