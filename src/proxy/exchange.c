@@ -119,9 +119,10 @@ static enum err take_route_target(struct exchange *x)
     return r->head.target.p ? ERR_OK : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
 }
 
-static void record_loop(struct exchange *x)
+/* A rule that is built in, and so stands nowhere. */
+static void record_builtin(struct exchange *x, struct str rule)
 {
-    record_text(&x->record, RECORD_RULE, STR("loop"));
+    record_text(&x->record, RECORD_RULE, rule);
     record_text(&x->record, RECORD_RULE_ORIGIN, STR(""));
 }
 
@@ -134,7 +135,7 @@ static enum err refuse_loop(struct exchange *x)
     if (f->shape != SHAPE_CONNECT || !(f->host.is_address || hostname_is_localhost(&f->host)) ||
         !classify_is_self(x, &f->host, f->port))
         return ERR_OK;
-    record_loop(x);
+    record_builtin(x, STR("loop"));
     return err_set(&x->request->err, ERR_LOOP, "%s:%u is this gateway itself", f->host.text, f->port);
 }
 
@@ -475,8 +476,8 @@ static void on_connected(void *owner, enum err e, const struct connect_result *g
 
     x->connector = NULL;
     exchange_wait_end(x);
-    if (e == ERR_LOOP)
-        record_loop(x);
+    if (e == ERR_LOOP || e == ERR_ADDRESS_DENIED) /* the latter: of the upstream proxy; those of the target are judged before */
+        record_builtin(x, e == ERR_LOOP ? STR("loop") : STR("floor"));
     if (e != ERR_OK) {
         if (x->request->decision.chained) /* whoever failed, it was on this way */
             record_text(&x->record, RECORD_UPSTREAM_PROXY, x->runtime->hop_text);
@@ -896,6 +897,8 @@ static bool still_allowed(struct exchange *x, struct runtime *rt)
 
 void exchange_rejudge(struct exchange *x, struct runtime *runtime)
 {
+    static const char *const changed = "policy_changed: the policy changed and no longer allows this";
+
     if (x->state == EXCH_REPLY)
         return;
     if (still_allowed(x, runtime)) {
@@ -905,9 +908,9 @@ void exchange_rejudge(struct exchange *x, struct runtime *runtime)
         return;
     }
     if (x->request)
-        (void)err_set(&x->request->err, ERR_POLICY_CHANGED, "the policy changed and no longer allows this");
+        (void)err_set(&x->request->err, ERR_POLICY_CHANGED, "%s", changed);
     else
-        record_text(&x->record, RECORD_REASON, STR("the policy changed and no longer allows this"));
+        record_text(&x->record, RECORD_REASON, str_from(changed));
     if (x->state == EXCH_TUNNEL)
         exchange_abort(x, ERR_POLICY_CHANGED);
     else if (x->record.mode == AUDIT_CONNECT) /* one that is still being made */

@@ -324,6 +324,15 @@ def test_H5_the_floor_and_the_lists_hold_before_the_proxy_is_asked(kind, ca):
         assert not hop.asked and not hop.connections
 
 
+@CASE("proxy", ["169.254.7.7:3128", "socks5://meta.test:1080"])
+def test_H5_an_upstream_proxy_at_a_floor_address_is_never_dialled(proxy):
+    with Gateway("--upstream-proxy", proxy, auth=False) as g:
+        for n, (data, m) in enumerate(((connect_head("10.55.0.1:443"), "CONNECT"), (get("http://10.55.0.1/"), "GET"))):
+            assert one(g, data, m).status == 403
+            r = g.records(n + 1)[-1]
+            assert (r["denial_category"], r["rule"]) == ("address_denied", "floor") and "169.254." in r["reason"], r
+
+
 def test_H8_with_local_resolution_every_address_is_judged(ca):
     with SocksHop() as hop, Gateway("--upstream-proxy", f"socks5://{hop.netloc}", auth=False) as g:
         for name in ("meta.test", "rebind.test", "six-loopback.test"):
