@@ -83,11 +83,17 @@ static bool guards_loopback(const struct banner_facts *f)
     return false;
 }
 
+static struct str without_dot(struct str entry)
+{
+    size_t n = str_starts(entry, STR("*.")) ? 2 : str_starts(entry, STR(".")) ? 1 : 0;
+    return str_of(entry.p + n, entry.n - n);
+}
+
 static bool listed(const struct buf *out, struct str entry)
 {
     struct str rest = buf_str(out), one;
     while (str_next(&rest, ',', &one)) {
-        if (str_eq(one, entry))
+        if (str_eq_nocase(without_dot(one), without_dot(entry)))
             return true;
     }
     return false;
@@ -101,25 +107,35 @@ static void add_exception(struct buf *out, struct str entry)
     buf_add_str(out, entry);
 }
 
-/* Loopback, the address of the gateway itself where that is another one, and the profile's list
- * (clients read ".x" as "*.x"). */
-static void add_no_proxy(struct buf *out, const struct banner_facts *f)
+/* An entry of the profile: addresses canonical and without brackets; clients read ".x" as "*.x". */
+static void add_entry(struct buf *out, struct str entry, bool stars)
 {
-    static const char *const loopback[] = {"localhost", "127.0.0.1", "::1"};
+    struct hostname host;
+    struct errctx why = {0};
+    if (!hostname_parse(entry, &host, &why) && host.is_address)
+        entry = hostname_str(&host);
+    else if (!stars && str_starts(entry, STR("*.")))
+        entry = str_of(entry.p + 1, entry.n - 1);
+    add_exception(out, entry);
+}
+
+/* Loopback, the address of the gateway itself where that is another one, and the profile's list;
+ * `stars`: with "*.x" as it is, for programs that tell it from ".x" (NONO_NO_PROXY). */
+static void add_no_proxy(struct buf *out, const struct banner_facts *f, bool stars)
+{
+    static const char *const loopback[] = {"localhost", "127.0.0.1"};
     char text[ADDRESS_TEXT_SIZE];
     bool keep = !guards_loopback(f);
     for (size_t i = 0; keep && i < ARRAY_LEN(loopback); i++)
         add_exception(out, str_from(loopback[i]));
     for (size_t i = 0; i < f->n; i++) {
         const struct server_listener *l = &f->listeners[i];
-        if (!l->is_unix && !l->wildcard && address_kind(&l->address) != ADDRESS_LOOPBACK)
+        bool own = !l->is_unix && !l->wildcard;
+        if (own && (keep || address_kind(&l->address) != ADDRESS_LOOPBACK))
             add_exception(out, str_of(text, address_text(&l->address, text)));
     }
-    for (size_t i = 0; f->config && i < f->config->no_proxy.n; i++) {
-        struct str entry = f->config->no_proxy.v[i].value;
-        bool below = str_starts(entry, STR("*."));
-        add_exception(out, below ? str_of(entry.p + 1, entry.n - 1) : entry);
-    }
+    for (size_t i = 0; f->config && i < f->config->no_proxy.n; i++)
+        add_entry(out, f->config->no_proxy.v[i].value, stars);
 }
 
 static bool consists_of(struct str s, const char *more)
@@ -182,7 +198,7 @@ void advertise_env(const struct banner_facts *f, enum advertise_for reader, adve
 {
     struct str token = advertise_token(f, reader);
     static const char *const proxies[] = {"HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"};
-    static const char *const exceptions[] = {"NO_PROXY", "no_proxy"};
+    static const char *const exceptions[] = {"NO_PROXY", "no_proxy", "NONO_NO_PROXY"};
     struct buf text;
     buf_init(&text, URL_MAX_BYTES);
     if (advertise_url(&text, f) && buf_ok(&text)) {
@@ -193,11 +209,12 @@ void advertise_env(const struct banner_facts *f, enum advertise_for reader, adve
         fn(owner, "NONO_PROXY_TOKEN", token);
     }
     buf_wipe_fini(&text);
-    buf_init(&text, URL_MAX_BYTES);
-    add_no_proxy(&text, f);
-    for (size_t i = 0; i < ARRAY_LEN(exceptions); i++)
+    for (size_t i = 0; i < ARRAY_LEN(exceptions); i++) {
+        buf_init(&text, URL_MAX_BYTES);
+        add_no_proxy(&text, f, i == 2);
         fn(owner, exceptions[i], buf_str(&text));
+        buf_fini(&text);
+    }
     fn(owner, "NODE_USE_ENV_PROXY", STR("1"));
-    buf_fini(&text);
     add_routes(f, token, fn, owner);
 }

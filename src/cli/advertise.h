@@ -15,7 +15,8 @@ enum advertise_for {
     ADVERTISE_PROGRAM /* JSON: whatever it is */
 };
 struct str advertise_token(const struct banner_facts *f, enum advertise_for reader);
-/* Calls `fn` for each variable, those of routes included. */
+/* Calls `fn` for each variable, those of routes included. Only the token may need quotes in a shell (the * of NONO_NO_PROXY stands in an
+ * assignment, where nothing expands it). */
 typedef route_variable_fn advertise_fn;
 void advertise_env(const struct banner_facts *f, enum advertise_for reader, advertise_fn *fn,
                    void *owner);

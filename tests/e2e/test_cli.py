@@ -299,7 +299,7 @@ def test_O2_env_file_is_whole_private_and_plain(o, tmp_path):
 
 def test_case_133_no_proxy_holds_loopback_and_the_gateways_own_address_only():
     with Gateway("--listen", "10.55.0.1", "--listen", "127.0.0.1", env={"NO_PROXY": "parents.test", "no_proxy": "parents.test"}) as g:
-        assert "NO_PROXY=localhost,127.0.0.1,::1,10.55.0.1\n" in g.banner and "parents" not in g.banner
+        assert " NO_PROXY=localhost,127.0.0.1,10.55.0.1\n" in g.banner and "parents" not in g.banner
 
 
 def as_json(*args, tmp, env=None):

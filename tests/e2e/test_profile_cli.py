@@ -352,7 +352,7 @@ def test_banner_and_json_tell_routes_and_no_proxy(home):
         "allow_domain": ["a.test", {"domain": "docs.test", "endpoints": [{"method": "GET", "path": "/x"}]}], "no_proxy": ["*.inside.test", ".b.test"], "credentials": ["svc"],
         "custom_credentials": {"svc": {"upstream": "https://api.test/v1", "credential_key": "env://K", "endpoint_policy": {"default": "allow"}}}}})
     with Gateway("-p", file) as g:
-        assert re.search(r"^  export NO_PROXY=localhost,127\.0\.0\.1,::1,\.inside\.test,\.b\.test$", g.banner, re.M)
+        assert re.search(r"^  export NO_PROXY=localhost,127\.0\.0\.1,\.inside\.test,\.b\.test$", g.banner, re.M)
         assert "\n  routes:\n    https://api.test/v1 | creds: env://K \u2717 (credential_not_found) | intercept: off | endpoint_policy: on\n" \
                "    https://docs.test | creds: none | intercept: off | endpoint_rules: 1\n\n" in g.banner
     with Gateway("-p", file, "--output", "json", ready="}\n") as g:
@@ -378,6 +378,18 @@ def test_entries_of_one_place_add_up_in_rows_and_show(home):
     shown = {re.search(r": (\S+) \|", r)[1]: re.findall(r"^  allow \S+ (\S+)", r, re.M) for r in routes}
     assert shown == {"https://docs.test": ["/a", "/b", "/c/**"], "https://docs.test:8443": ["/d"], "https://*.docs.test": ["/e"], "http://127.0.0.1:8080": ["/f"],
                      "http://[::1]:8080": ["/g"]}
+
+
+def test_O3_no_proxy_entries_are_canonical_and_said_once(home):
+    network = {"no_proxy": ["redis", "*.internal.example", "REDIS", "[::1]", ".INTERNAL.example", "0:0::1"]}
+    for guarded in (False, True):
+        if guarded:  # an upstream on loopback that has rules: what is loopback anyway goes, what the profile says stays
+            network["allow_domain"] = [{"domain": "http://127.0.0.1:8080", "endpoints": [{"method": "GET", "path": "/x"}]}]
+        with Gateway("-p", write(home / "p.json", {"network": network})) as g:
+            said = dict(re.findall(r"^  export (\w*NO_PROXY|no_proxy)=(.*)$", g.banner, re.M))
+        common = "" if guarded else "localhost,127.0.0.1,"
+        assert said == {"NO_PROXY": common + "redis,.internal.example,::1", "no_proxy": common + "redis,.internal.example,::1",
+                        "NONO_NO_PROXY": common + "redis,*.internal.example,::1"}
 
 
 def test_loopback_upstreams_are_not_in_no_proxy(home):

@@ -50,8 +50,9 @@ static void test_banner_golden(void **state)
                               "  export HTTP_PROXY=http://nono:abc123@127.0.0.1:4321\n"
                               "  export https_proxy=http://nono:abc123@127.0.0.1:4321\n"
                               "  export http_proxy=http://nono:abc123@127.0.0.1:4321\n"
-                              "  export NO_PROXY=localhost,127.0.0.1,::1\n"
-                              "  export no_proxy=localhost,127.0.0.1,::1\n"
+                              "  export NO_PROXY=localhost,127.0.0.1\n"
+                              "  export no_proxy=localhost,127.0.0.1\n"
+                              "  export NONO_NO_PROXY=localhost,127.0.0.1\n"
                               "  export NODE_USE_ENV_PROXY=1\n"
                               "\n"
                               "  policy: every host is allowed (no --allow-domain given)\n"
@@ -90,6 +91,7 @@ static void test_banner_golden_without_authentication(void **state)
                               "  export http_proxy=http://[::1]:80\n"
                               "  export NO_PROXY=localhost,127.0.0.1,::1,10.0.0.1\n"
                               "  export no_proxy=localhost,127.0.0.1,::1,10.0.0.1\n"
+                              "  export NONO_NO_PROXY=localhost,127.0.0.1,::1,10.0.0.1\n"
                               "  export NODE_USE_ENV_PROXY=1\n"
                               "\n"
                               "  policy: only listed hosts are allowed (1 allow, 0 deny)\n"
@@ -210,7 +212,7 @@ static void test_values_need_no_quotes_whatever_the_password(void **state)
         struct banner_facts f = {.listeners = l, .n = 1, .token = token};
         unsigned n = 0;
         advertise_env(&f, ADVERTISE_FILE, check_line, &n);
-        assert_int_equal(n, 7);
+        assert_int_equal(n, 8);
         f.listeners = u;
         advertise_env(&f, ADVERTISE_FILE, check_line, &n);
         secret_unref(token);
@@ -224,7 +226,7 @@ static void test_no_proxy_names_the_gateway(void **state)
     struct banner_facts f = {.listeners = l, .n = 6};
     (void)state;
     banner_env_lines(&out, &f);
-    assert_true(buf_holds(&out, "\nNO_PROXY=localhost,127.0.0.1,::1,10.0.0.1,fd00::1\n"));
+    assert_true(buf_holds(&out, "\nNO_PROXY=localhost,127.0.0.1,10.0.0.1,fd00::1,127.0.0.2\n"));
 }
 
 static void test_env_lines_golden(void **state)
@@ -238,15 +240,17 @@ static void test_env_lines_golden(void **state)
                               "HTTP_PROXY=http://nono:t0k.en@127.0.0.1:5\n"
                               "https_proxy=http://nono:t0k.en@127.0.0.1:5\n"
                               "http_proxy=http://nono:t0k.en@127.0.0.1:5\n"
-                              "NO_PROXY=localhost,127.0.0.1,::1\n"
-                              "no_proxy=localhost,127.0.0.1,::1\n"
+                              "NO_PROXY=localhost,127.0.0.1\n"
+                              "no_proxy=localhost,127.0.0.1\n"
+                              "NONO_NO_PROXY=localhost,127.0.0.1\n"
                               "NODE_USE_ENV_PROXY=1\n");
     f.listeners = u;
     buf_reset(&out);
     banner_env_lines(&out, &f);
     assert_str(buf_str(&out), "NONO_PROXY_TOKEN=t0k.en\n"
-                              "NO_PROXY=localhost,127.0.0.1,::1\n"
-                              "no_proxy=localhost,127.0.0.1,::1\n"
+                              "NO_PROXY=localhost,127.0.0.1\n"
+                              "no_proxy=localhost,127.0.0.1\n"
+                              "NONO_NO_PROXY=localhost,127.0.0.1\n"
                               "NODE_USE_ENV_PROXY=1\n");
     f.token = odd; /* cannot be written without quotes */
     buf_reset(&out);
@@ -274,7 +278,8 @@ static void test_json_golden(void **state)
                "\"url\":" URL ",\"token\":\"a\\\"b\","
                "\"env\":{\"HTTPS_PROXY\":" URL ",\"HTTP_PROXY\":" URL ",\"https_proxy\":" URL
                ",\"http_proxy\":" URL ",\"NO_PROXY\":\"localhost,127.0.0.1,::1\","
-               "\"no_proxy\":\"localhost,127.0.0.1,::1\",\"NODE_USE_ENV_PROXY\":\"1\"},"
+               "\"no_proxy\":\"localhost,127.0.0.1,::1\","
+               "\"NONO_NO_PROXY\":\"localhost,127.0.0.1,::1\",\"NODE_USE_ENV_PROXY\":\"1\"},"
                "\"routes\":[],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"allowlist\","
                "\"warnings\":[\"one\",\"t\\\"wo\"]}\n");
     secret_unref(token);
@@ -350,7 +355,7 @@ static void test_routes_and_no_proxy_of_a_profile(void **state)
     assert_true(setting_set(&c.network_profile, STR("minimal"), STR("f:1:5")));
     banner_text(&out, &c, &f, false);
     assert_true(
-        buf_holds(&out, "  export NO_PROXY=localhost,127.0.0.1,::1,10.0.0.1,.a.test,.b.test\n"));
+        buf_holds(&out, "  export NO_PROXY=localhost,127.0.0.1,10.0.0.1,.a.test,.b.test\n"));
     assert_true(buf_holds(&out, "  export NODE_USE_ENV_PROXY=1\n\n  routes:\n"
                                 "    https://docs.test | creds: none | intercept: off | "
                                 "endpoint_rules: "));
