@@ -210,6 +210,20 @@ static enum err parse_head(struct h1_leg *l, char *p, size_t n, struct http_head
     return e;
 }
 
+/* A response whose first chunk has no size is told as a bad one instead of a good head and a cut, where
+ * that is seen in time: nothing of it has been passed on yet (decision C6a). */
+static enum err look_at_first_chunk(struct h1_leg *l, uint32_t at)
+{
+    struct h1_chunk look;
+    struct str run;
+    size_t used;
+
+    h1_chunk_init(&look, true);
+    enum err e = h1_chunk_feed(&look, h1_bytes_at(&l->in, at), l->in.end - at, &used, &run,
+                               &l->leg.err);
+    return e == ERR_AGAIN || e == ERR_EOF ? ERR_OK : e;
+}
+
 static enum step give_head(struct h1_leg *l)
 {
     struct http_head head = {.fields = {.v = l->scratch, .cap = LIMIT_HEAD_FIELDS}};
@@ -217,6 +231,8 @@ static enum step give_head(struct h1_leg *l)
     uint8_t epoch = l->epoch;
     enum err e = parse_head(l, h1_bytes_at(&l->in, l->in.start), n, &head);
 
+    if (!e && !l->client && head.framing == FRAMING_CHUNKED && l->in.start + n < l->in.end)
+        e = look_at_first_chunk(l, l->in.start + n);
     if (e) {
         h1_in_fail(l, malformed(l, e));
         return STEP_STOP;

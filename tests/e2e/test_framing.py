@@ -599,6 +599,12 @@ def test_C6a_and_case_105_broken_answers_are_502(g):
         assert a.status == 502 and json.loads(a.body)["error"] in ("bad_response", "upstream_closed"), (reply[:80], a)
 
 
+@pytest.mark.parametrize("chunk", ["zz\r\n", "\r\n", "-5\r\nhello\r\n", "5 5\r\nhello\r\n", "5\nhello\r\n", "8000000000000000\r\n", "0x5\r\nhello\r\n"])
+def test_C6a_a_first_chunk_that_is_bad_when_the_head_comes_is_502(g, chunk):
+    a = served(g, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk.encode(), extra="Accept: application/json\r\n", closes=False)
+    assert a.status == 502 and json.loads(a.body)["error"] == "bad_response", a
+
+
 def test_case_105_an_upstream_that_never_ends_its_head_is_bounded(g):
     def endless(conn, _):
         conn.recv(65536)

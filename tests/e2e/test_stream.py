@@ -327,7 +327,7 @@ def test_case_110_a_chunked_answer_that_is_cut_is_seen_as_cut(g):
         assert c.send(get(url(o))).head().status == 200
         with pytest.raises((EOFError, ConnectionResetError)):
             c.chunked()
-        assert g.records(1) and until(lambda: g.records()[-1]["outcome"] == "upstream_aborted")
+        assert until(lambda: any(r["outcome"] == "upstream_aborted" and r["port"] == o.port for r in g.records()))  # workers write in any order
 
 
 def test_a_client_that_vanishes_mid_upload_leaves_the_origin_with_no_whole_request(g, o):
