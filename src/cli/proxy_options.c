@@ -231,7 +231,7 @@ static bool unknown_timeout(struct parse *p, const struct setting *s, struct str
     bad_value(p, s, "there is no such time limit; ");
     if (meant)
         buf_printf(p->error, "did you mean %s? ", meant);
-    buf_add_z(p->error, "They are");
+    buf_add_z(p->error, meant ? "They are" : "they are");
     for (unsigned t = 0; t < TIMEOUT_COUNT_; t++)
         buf_printf(p->error, "%s %s", t ? "," : "", timeout_name((enum timeout_name)t));
     return false;
