@@ -148,6 +148,7 @@ def test_timeouts_max_connections_and_drain_timeout_by_variable(o):
     with Origin(lambda c, _: (read_head(c), hold["end"].wait(20))) as silent, \
             Gateway("--port", "0", auth=False, env={"NONO_TIMEOUT": "response=0.3,idle=5", "NONO_PROXY_MAX_CONNECTIONS": "2", "NONO_DRAIN_TIMEOUT": "0.2"}) as g:
         assert one(g, get(f"http://{silent.netloc}/")).status == 504
+        assert until(lambda: g.descriptors() <= g.fds_at_start)  # its place is free again
         with g.connect() as a, g.connect() as b:
             for c in (a, b):
                 assert c.send("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").response("OPTIONS").status == 204
