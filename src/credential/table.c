@@ -3,6 +3,7 @@
 
 struct table {
     size_t n;
+    bool basic;
     struct credential v[];
 };
 
@@ -39,6 +40,7 @@ enum err credentials_attach(struct runtime *rt, struct errctx *ctx)
             e = credential_init(&t->v[i], s, &rt->config, ctx);
         else
             t->v[i].gone = true;
+        t->basic |= !t->v[i].gone && t->v[i].shown == INJECT_BASIC_AUTH;
         t->n = i + 1;
     }
     if (e) {
@@ -63,4 +65,10 @@ size_t credentials_count(const struct runtime *rt)
 {
     const struct table *t = rt->credentials;
     return t ? t->n : 0;
+}
+
+bool credentials_ask_basic(const struct runtime *rt)
+{
+    const struct table *t = rt->credentials;
+    return t && t->basic;
 }

@@ -3,6 +3,7 @@
 
 #include "base/encode.h"
 #include "credential/inject.h"
+#include "credential/table.h"
 #include "sys/loop.h"
 
 static const char *reason_phrase(int status)
@@ -164,8 +165,8 @@ static bool add_challenge(struct exchange *x, struct fields *f, int status)
     if (status == 407)
         return fields_add(f, STR("Proxy-Authenticate"), STR("Basic realm=\"nono\"")) &&
                fields_add(f, STR("Proxy-Authenticate"), STR("Bearer realm=\"nono\""));
-    if (status == 401) /* git and container tools show no login before they are asked for Basic; the latter take the first */
-        return fields_add(f, STR("WWW-Authenticate"), STR("Basic realm=\"nono\"")) &&
+    if (status == 401) /* the same for every prefix; container tools take the first that they know */
+        return (!credentials_ask_basic(x->runtime) || fields_add(f, STR("WWW-Authenticate"), STR("Basic realm=\"nono\""))) &&
                fields_add(f, STR("WWW-Authenticate"), STR("Bearer realm=\"nono\""));
     if (status == 503)
         return fields_add(f, STR("Retry-After"), STR("1"));
