@@ -2,6 +2,7 @@
 #include "config/profile_int.h"
 #include "config/host_url.h"
 #include "config/reference.h"
+#include "config/regex.h"
 #include <string.h>
 
 static void bad(struct problems *p, const struct json *holder, const struct path *path,
@@ -149,10 +150,25 @@ void note_captures(const struct json *tree, struct problems *p)
         each_origin(map->members[i].value, PATH_KEY(root, map->members[i].key), note_origin, p);
 }
 
+/* What the helpers are run with: compiled here to be judged, and dropped. */
+static void check_regex(const struct json *c, const struct path *path, struct problems *p)
+{
+    const struct json *pattern = tree_of(c, "cache_path_regex", JSON_STRING);
+    struct regex *regex = NULL;
+    struct errctx why = {0};
+    if (!pattern)
+        return;
+    if (pattern->text.n == 0 || has_nul(pattern->text))
+        bad(p, c, path, "cache_path_regex", "cache_path_regex is empty or holds a NUL byte");
+    else if (regex_new(pattern->text, &regex, &why))
+        complain(p, PATH_KEY(path, STR("cache_path_regex")), &pattern->at, NULL,
+                 "cache_path_regex: %s", why.text[0] ? why.text : "out of memory");
+    regex_free(regex);
+}
+
 static void check_capture(const struct json_member *m, const struct path *path, struct problems *p)
 {
     const struct json *c = m->value, *provider = tree_of(c, "provider", JSON_OBJECT);
-    struct str regex = tree_text(c, "cache_path_regex");
     if (!name_is_word(m->key))
         complain(p, path, &m->key_at, NULL, "a name here is letters, digits and _");
     if (command_given(c) == (provider != NULL))
@@ -164,8 +180,7 @@ static void check_capture(const struct json_member *m, const struct path *path, 
             bad(p, provider, PATH_KEY(path, STR("provider")), "command", "command is empty");
     }
     check_ttls(c, path, p);
-    if (tree_of(c, "cache_path_regex", JSON_STRING) && (regex.n == 0 || has_nul(regex)))
-        bad(p, c, path, "cache_path_regex", "cache_path_regex is empty or holds a NUL byte");
+    check_regex(c, path, p);
     check_output(c, path, p);
     each_origin(c, path, check_url_origin, p);
 }

@@ -1,7 +1,7 @@
 #include "credential/credential.h"
 #include "config/reference.h"
 #include "credential/credential_int.h"
-#include "credential/regex.h"
+#include "config/regex.h"
 
 static const struct capture_conf *find_capture(const struct config *config, struct str name)
 {

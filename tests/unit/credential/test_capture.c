@@ -1,7 +1,7 @@
 /* What sources yield, without running any: values, outputs of helpers, times, scopes, what is told of them. */
 #include "credential/broker_int.h"
 #include "credential/pick.h"
-#include "credential/regex.h"
+#include "config/regex.h"
 #include "base/mem.h"
 #include "sys/clock.h"
 #include <setjmp.h>

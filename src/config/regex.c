@@ -1,4 +1,4 @@
-#include "credential/regex.h"
+#include "config/regex.h"
 #include "base/mem.h"
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
