@@ -6,6 +6,7 @@
 #include "cli/profile_load.h"
 #include "cli/question.h"
 #include "cli/suggest.h"
+#include "config/nearest.h"
 #include <unistd.h>
 
 enum { EXIT_FAILED = 1 };
@@ -102,7 +103,7 @@ static void unknown_member(struct tests *t, const struct json_member *m)
     const char *best = NULL;
     unsigned least = (unsigned)(m->key.n / 3) + 2;
     for (size_t i = 0; i < ARRAY_LEN(member_names); i++) {
-        unsigned d = suggest_distance(m->key, str_from(member_names[i]), least);
+        unsigned d = nearest_distance(m->key, str_from(member_names[i]), least);
         if (d < least)
             least = d, best = member_names[i];
     }

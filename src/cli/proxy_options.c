@@ -4,6 +4,7 @@
 #include "cli/env.h"
 #include "cli/loglevel.h"
 #include "cli/suggest.h"
+#include "config/nearest.h"
 #include "net/hostname.h"
 #include "sys/harden.h"
 
@@ -170,8 +171,11 @@ static bool use_server_name(struct parse *p, const struct setting *s)
 {
     struct hostname host;
     struct errctx why = {0};
+    size_t colon = str_find(s->value, ':');
     if (hostname_parse(s->value, &host, &why))
-        return bad_value(p, s, why.text);
+        return bad_value(p, s, colon < s->value.n && colon == str_rfind(s->value, ':')
+                                   ? "must be a name without a port"
+                                   : why.text);
     return settings_add(&p->config->server_names, s->value, s->origin) || out_of_memory(p);
 }
 
@@ -247,6 +251,8 @@ static bool use_timeout(struct parse *p, const struct setting *s, unsigned *seen
         return bad_value(p, s, "must be NAME=SECONDS, as in connect=10");
     if (!timeout_find(name, &t))
         return unknown_timeout(p, s, name);
+    if (str_find(s->value, ',') < s->value.n)
+        return bad_value(p, s, "holds more than one limit; repeat the option for each");
     if (!parse_seconds(str_of(s->value.p + equals + 1, s->value.n - equals - 1), &ms) || ms == 0)
         return bad_value(p, s, "must be a number of seconds above 0, at most a year");
     if (*seen & 1u << t)
@@ -349,6 +355,21 @@ static const char *wrong_pass(const struct parse *p, struct str pass)
     return pass.n > PASS_MAX_BYTES ? ": the password is longer than 4096 bytes" : NULL;
 }
 
+/* Whoever may connect may guess. */
+static bool warn_short(struct parse *p, const char *origin, size_t n)
+{
+    enum { GUESSABLE = 8 };
+    struct buf text;
+    if (n >= GUESSABLE)
+        return true;
+    buf_init(&text, 128);
+    buf_printf(&text, "%s: the password is shorter than %d bytes and easily guessed", origin,
+               GUESSABLE);
+    bool ok = buf_ok(&text) && settings_add(p->warnings, buf_str(&text), STR("command line"));
+    buf_fini(&text);
+    return ok || out_of_memory(p);
+}
+
 static bool use_pass(struct parse *p)
 {
     const struct arg *a = args_first(p->args, OPTION_PASS);
@@ -365,7 +386,7 @@ static bool use_pass(struct parse *p)
         return fail(p, wrong ? EXIT_USAGE : EXIT_CONFIG);
     }
     p->config->pass = secret_new(str_from(value));
-    return p->config->pass || out_of_memory(p);
+    return p->config->pass ? warn_short(p, origin, strlen(value)) : out_of_memory(p);
 }
 
 static bool use_log_level(struct parse *p)
@@ -453,7 +474,7 @@ static const char *near_variable(struct str name)
     enum { NEAR = 2 };
     for (int i = 0; i < OPTION_COUNT_; i++) {
         const char *env = option_row((enum option_id)i)->env;
-        if (env && suggest_distance(name, str_from(env), NEAR) <= NEAR)
+        if (env && nearest_distance(name, str_from(env), NEAR) <= NEAR)
             return env;
     }
     return NULL;

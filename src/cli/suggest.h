@@ -2,9 +2,6 @@
 #pragma once
 #include "base/str.h"
 
-/* Edit distance with insertions, deletions, replacements and swaps of neighbours; at most `limit`
- * + 1. ASCII case is ignored. */
-unsigned suggest_distance(struct str a, struct str b, unsigned limit);
 /* The option (long name without dashes) that was probably meant, or NULL. */
 struct command;
 const char *suggest_option(struct str name, const struct command *c);

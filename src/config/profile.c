@@ -1,5 +1,6 @@
 #include "config/profile.h"
 #include "config/builtin.h"
+#include "config/nearest.h"
 #include "config/profile_int.h"
 #include <dirent.h>
 #include <limits.h>
@@ -85,7 +86,7 @@ bool profile_directory(const struct profile_env *env, struct buf *out)
 
 /* ---- names ---- */
 
-static bool is_name(struct str s)
+bool profile_is_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
@@ -105,7 +106,7 @@ enum profile_form profile_form(struct str text)
         return PROFILE_REGISTRY;
     if (str_find(text, '/') < text.n || json || str_ends(text, STR(".jsonc")))
         return PROFILE_PATH;
-    return is_name(text) ? PROFILE_NAME : PROFILE_BAD_NAME;
+    return profile_is_name(text) ? PROFILE_NAME : PROFILE_BAD_NAME;
 }
 
 bool profile_user_file(const struct profile_env *env, struct str name, struct buf *out)
@@ -158,7 +159,7 @@ void profile_explain_missing(const struct profile_env *env, struct str name, str
     buf_add_z(out, " built-in profile has that name; packs are never fetched from a registry");
     if (buf_ok(&names.text))
         profile_each(env, collect, &names);
-    struct str near = name_closest(name, names.v, names.n);
+    struct str near = nearest_of(name, names.v, names.n);
     if (builtin_network_find(name))
         buf_printf(hint, "a network profile has that name: --network-profile %.*s", STR_ARG(name));
     else if (near.p)
@@ -181,7 +182,7 @@ static bool profile_of_file(const char *file, struct str *ret_name)
     else
         return false;
     *ret_name = name;
-    return is_name(name);
+    return profile_is_name(name);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -268,7 +269,7 @@ static bool pack_profile(struct json_doc *doc, struct str dir, struct str name, 
     const struct json *artifacts = tree_of(root, "artifacts", JSON_ARRAY);
     for (size_t i = 0; artifacts && i < artifacts->n; i++) {
         struct str as = tree_text(artifacts->items[i], "install_as");
-        if (!is_profile_of(artifacts->items[i], name) || !is_name(as))
+        if (!is_profile_of(artifacts->items[i], name) || !profile_is_name(as))
             continue;
         buf_reset(out);
         buf_printf(out, "%.*s/profiles/%.*s.json", STR_ARG(dir), STR_ARG(as));

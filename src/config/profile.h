@@ -26,6 +26,8 @@ void profile_check(const struct json *tree, bool merged, struct problems *proble
  * that allow nothing. */
 void profile_notes(const struct json *tree, struct problems *problems);
 
+/* Letters, digits and - within: what --profile takes for a name. */
+bool profile_is_name(struct str s);
 /* Names for `profile list`: user's and built-in. fn(owner, name, path or NULL for built-in). */
 typedef void profile_name_fn(void *owner, struct str name, const char *path);
 void profile_each(const struct profile_env *env, profile_name_fn *fn, void *owner);

@@ -1,6 +1,7 @@
 /* What is checked of approval back ends (9.9): command_policies and security, each with its own
  * map. */
 #include "config/profile_int.h"
+#include "net/target.h"
 
 static const char *const holders[] = {"security", "command_policies"};
 
@@ -54,6 +55,23 @@ static void refuse_members(const struct json *b, const struct path *path, const 
     }
 }
 
+/* As it is parsed when somebody is asked. The url is not repeated: it may hold a password. */
+static void check_url(const struct json *b, struct str url, const struct path *path,
+                      struct problems *p)
+{
+    struct target_uri uri;
+    struct errctx why = {0};
+    struct str authority = str_of(url.p + str_find(url, ':') + 3, url.n - str_find(url, ':') - 3);
+    authority.n = str_find(authority, '/');
+    if (str_find(authority, '@') < authority.n)
+        complain(p, PATH_KEY(path, STR("url")), &tree_get(b, "url")->at,
+                 "leave USER:PASSWORD@ out; a secret in the path or query works",
+                 "the url of a webhook takes no user and password");
+    else if (target_parse_uri(url, &uri, &why))
+        complain(p, PATH_KEY(path, STR("url")), &tree_get(b, "url")->at, NULL,
+                 "the url of a webhook: %s", why.text);
+}
+
 static void check_webhook(const struct json *b, const struct path *path, struct problems *p)
 {
     static const char *const others[] = {"mode", "backends"};
@@ -65,6 +83,8 @@ static void check_webhook(const struct json *b, const struct path *path, struct 
         bad(p, b, path, "url", "the url holds a NUL byte");
     else if (!str_starts(url, STR("http://")) && !str_starts(url, STR("https://")))
         bad(p, b, path, "url", "the url of a webhook begins with http:// or https://");
+    else
+        check_url(b, url, path, p);
 }
 
 static void check_chain(const struct json *b, const struct path *path, struct problems *p)
@@ -78,11 +98,13 @@ static void check_chain(const struct json *b, const struct path *path, struct pr
         bad(p, b, path, "backends", "a chain needs at least one back end");
 }
 
-static void check_timeout(const struct json *b, const struct path *path, struct problems *p)
+/* Nobody can answer in no time (decision O9). */
+void check_answer_time(const struct json *holder, const struct path *path, struct problems *p)
 {
     uint64_t n;
-    if (tree_number(b, "timeout_secs", &n) && n == 0)
-        bad(p, b, path, "timeout_secs", "timeout_secs must be above 0");
+    if (tree_number(holder, "timeout_secs", &n) && n == 0)
+        complain(p, PATH_KEY(path, STR("timeout_secs")), &tree_get(holder, "timeout_secs")->at,
+                 "leave it out for the time that holds otherwise", "timeout_secs must be above 0");
 }
 
 static void check_backend(const struct json_member *m, const struct path *path, struct problems *p)
@@ -98,7 +120,7 @@ static void check_backend(const struct json_member *m, const struct path *path, 
         check_webhook(m->value, path, p);
     else if (str_eq(type, STR("chain")))
         check_chain(m->value, path, p);
-    check_timeout(m->value, path, p);
+    check_answer_time(m->value, path, p);
 }
 
 static void check_case(const struct json *map, size_t i, const struct path *path,
@@ -182,7 +204,7 @@ static void check_default(const struct json *tree, const struct json *holder,
     const struct path *at = PATH_KEY(path, STR("approval_defaults"));
     struct str name = tree_text(d, "backend");
     if (d && !merged)
-        check_timeout(d, at, p);
+        check_answer_time(d, at, p);
     if (merged && name.p && !approval_known(tree, name))
         bad(p, d, at, "backend", "no approval back end has that name");
 }

@@ -1,12 +1,48 @@
+#include "config/nearest.h"
 #include "config/profile_int.h"
 #include "config/reference.h"
 #include "policy/glob.h"
+#include <stdio.h>
 
 /* ---- endpoint rules ---- */
 
-static bool method_ok(struct str method)
+static const char *const known_methods[] = {
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "QUERY",
+    /* WebDAV and its kin */
+    "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK",
+    "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE",
+    "ORDERPATCH", "PROPFIND", "PROPPATCH", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNCHECKOUT",
+    "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+    /* caches */
+    "PURGE", "BAN"};
+
+bool method_is_known(struct str method, struct str *ret_near)
 {
-    return str_eq(method, STR("*")) || name_is_token(method);
+    struct str names[ARRAY_LEN(known_methods)];
+    if (str_eq(method, STR("*")))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(known_methods); i++) {
+        names[i] = str_from(known_methods[i]);
+        if (str_eq_nocase(method, names[i]))
+            return true;
+    }
+    *ret_near = nearest_of(method, names, ARRAY_LEN(names));
+    return false;
+}
+
+/* Any token may be a method, but one that nobody knows is a typing mistake more often than not. */
+static void check_method(const struct json *method, const struct path *path, struct problems *p)
+{
+    struct str near;
+    char hint[64];
+    if (!str_eq(method->text, STR("*")) && !name_is_token(method->text)) {
+        complain(p, path, &method->at, "write a method such as GET, or *", "\"%.*s\" is no method",
+                 STR_ARG(method->text));
+    } else if (!method_is_known(method->text, &near)) {
+        (void)snprintf(hint, sizeof(hint), "did you mean %.*s?", STR_ARG(near));
+        remark(p, path, &method->at, near.p ? hint : NULL,
+               "\"%.*s\" is no method that is known", STR_ARG(method->text));
+    }
 }
 
 static void check_rule(const struct json *rule, const struct path *path, struct problems *p)
@@ -15,9 +51,9 @@ static void check_rule(const struct json *rule, const struct path *path, struct 
     const struct json *pattern = tree_of(rule, "path", JSON_STRING);
     struct glob *glob = NULL;
     struct errctx why = {0};
-    if (method && !method_ok(method->text))
-        complain(p, PATH_KEY(path, STR("method")), &method->at, "write a method such as GET, or *",
-                 "\"%.*s\" is no method", STR_ARG(method->text));
+    if (method)
+        check_method(method, PATH_KEY(path, STR("method")), p);
+    check_answer_time(rule, path, p);
     if (!pattern)
         return;
     if (glob_compile(pattern->text, GLOB_SEGMENT, &glob, &why))
@@ -36,6 +72,7 @@ static const char *const policy_lists[] = {"deny", "approve", "allow"};
 
 void check_endpoint_policy(const struct json *policy, const struct path *path, struct problems *p)
 {
+    check_answer_time(tree_get(policy, "default"), PATH_KEY(path, STR("default")), p);
     for (size_t i = 0; i < ARRAY_LEN(policy_lists); i++)
         check_endpoint_list(tree_get(policy, policy_lists[i]),
                             PATH_KEY(path, str_from(policy_lists[i])), p);

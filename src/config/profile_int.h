@@ -33,8 +33,6 @@ static inline bool is_kind(const struct json *v, enum json_kind kind)
 {
     return v && v->kind == kind;
 }
-/* The closest of `n` names, or p NULL when none is near. */
-struct str name_closest(struct str name, const struct str *names, size_t n);
 
 /* ---- profile.c: finding ---- */
 
@@ -64,9 +62,13 @@ void note_captures(const struct json *tree, struct problems *p);
 void check_providers(const struct json *tree, bool merged, struct problems *p);
 void check_approvals(const struct json *tree, bool merged,
                      struct problems *p); /* profile_approval.c */
+/* `timeout_secs` of whatever asks somebody. */
+void check_answer_time(const struct json *holder, const struct path *path, struct problems *p);
 /* Whether an approval back end of that name exists. */
 bool approval_known(const struct json *tree, struct str name);
 /* An `endpoint_policy` or a list of endpoint rules. `service` for sentences. */
+/* Whether HTTP knows the method, in any case, or it is `*`; else *ret_near is the one that was probably meant (p NULL: none). */
+bool method_is_known(struct str method, struct str *ret_near);
 void check_endpoint_list(const struct json *list, const struct path *path, struct problems *p);
 void check_endpoint_policy(const struct json *policy, const struct path *path, struct problems *p);
 void check_policy_backends(const struct json *tree, const struct json *policy,

@@ -1,4 +1,5 @@
 /* What is checked of the `network` section. */
+#include "config/nearest.h"
 #include "config/profile_int.h"
 #include "config/builtin.h"
 #include "config/host_url.h"
@@ -291,7 +292,7 @@ enum err network_profile_check(struct str name, struct errctx *ctx)
         return ERR_OK;
     for (; n < ARRAY_LEN(names) && builtin_network_at(n); n++)
         names[n] = str_from(builtin_network_at(n)->name);
-    struct str near = name_closest(name, names, n);
+    struct str near = nearest_of(name, names, n);
     if (near.p)
         return err_set(ctx, ERR_INVALID,
                        "no network profile is called \"%.*s\" (did you mean \"%.*s\"?)",

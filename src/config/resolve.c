@@ -46,6 +46,12 @@ void resolve_problem(struct resolve *r, struct str origin, const char *hint, con
     problem_add(&r->problems, false, &at, STR_NULL, hint, "%s", text);
 }
 
+void resolve_note(struct resolve *r, struct str origin, struct str text)
+{
+    struct place at = place_of(r->doc, origin);
+    problem_add(&r->problems, true, &at, STR_NULL, NULL, "%.*s", STR_ARG(text));
+}
+
 /* ---- entries that are URLs with a path (decision H12) ---- */
 
 static size_t count_urls(const struct settings *allow)
@@ -192,6 +198,17 @@ static void append_rule(struct take *t, struct endpoint_confs *rules,
     *rules = (struct endpoint_confs){v, rules->n + 1, rules->n + 1};
 }
 
+static void note_method(struct resolve *r, const struct setting *s, struct str method)
+{
+    struct str near;
+    if (method_is_known(method, &near))
+        return;
+    problem_add(&r->problems, true, &(struct place){.file = ""}, STR_NULL, NULL,
+                "%.*s \"%.*s\": \"%.*s\" is no method that is known%s%.*s%s", STR_ARG(s->origin),
+                STR_ARG(s->value), STR_ARG(method), near.p ? "; did you mean " : "", STR_ARG(near),
+                near.p ? "?" : "");
+}
+
 /* "SERVICE:METHOD:PATH"; the path may hold colons. */
 static void add_endpoint(struct resolve *r, struct take *t, const struct setting *s)
 {
@@ -212,6 +229,7 @@ static void add_endpoint(struct resolve *r, struct take *t, const struct setting
                                  .path = take_text(t, rest),
                                  .origin = take_text(t, s->origin)};
     append_rule(t, &service->rules, &rule);
+    note_method(r, s, method);
     if (service->policy.given)
         problem_add(&r->problems, true, &(struct place){.file = ""}, STR_NULL, NULL,
                     "--allow-endpoint \"%.*s\" has no effect: the credential has an "

@@ -18,6 +18,8 @@ enum err resolve_config(const struct config *flags, const struct profile_env *en
 void resolve_fini(struct resolve *r);
 /* A problem of the resolved config at `origin` (FILE:LINE:COLUMN or a flag). */
 void resolve_problem(struct resolve *r, struct str origin, const char *hint, const char *format, ...) PRINTF_LIKE(4, 5);
+/* A notice of a module below, about a value that stands at `origin`. */
+void resolve_note(struct resolve *r, struct str origin, struct str text);
 /* Lines for stderr: "nono: <class>: FILE:LINE:COLUMN: message (hint)" for errors, "  [nono] FILE:LINE:COLUMN: message (hint)" for
  * notices. */
 void resolve_report(const struct resolve *r, bool notices, struct buf *out);

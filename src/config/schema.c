@@ -1,6 +1,7 @@
 #include "config/schema.h"
 #include "base/encode.h"
 #include "base/mem.h"
+#include "config/nearest.h"
 #include "config/platform.h"
 #include "config/schema_int.h"
 #include <stdarg.h>
@@ -230,53 +231,20 @@ static void expected(struct buf *b, enum schema_type_id id)
 
 /* --- the closest known word --- */
 
-/* Edits between two words, an exchange of neighbours being one; long words are cut. */
-static unsigned distance(struct str a, struct str b)
-{
-    enum { LONG = 48 };
-    uint8_t row[3][LONG + 1];
-    size_t n = a.n > LONG ? LONG : a.n, m = b.n > LONG ? LONG : b.n;
-    for (size_t k = 0; k <= m; k++)
-        row[0][k] = (uint8_t)k;
-    for (size_t i = 1; i <= n; i++) {
-        uint8_t *now = row[i % 3], *up = row[(i + 2) % 3], *over = row[(i + 1) % 3];
-        now[0] = (uint8_t)i;
-        for (size_t k = 1; k <= m; k++) {
-            bool same = ascii_lower(a.p[i - 1]) == ascii_lower(b.p[k - 1]);
-            unsigned best = up[k - 1] + !same;
-            best = best < up[k] + 1u ? best : up[k] + 1u;
-            best = best < now[k - 1] + 1u ? best : now[k - 1] + 1u;
-            if (i > 1 && k > 1 && a.p[i - 1] == b.p[k - 2] && a.p[i - 2] == b.p[k - 1] &&
-                over[k - 2] + 1u < best)
-                best = over[k - 2] + 1u;
-            now[k] = (uint8_t)best;
-        }
-    }
-    return row[n % 3][m];
-}
-
-static void closer(struct str name, struct str candidate, struct str *best, unsigned *least)
-{
-    unsigned d = distance(name, candidate);
-    if (d < *least) {
-        *least = d;
-        *best = candidate;
-    }
-}
-
+/* p NULL: none is near, and a wild guess would only lead astray. */
 static struct str closest_field(enum schema_type_id object, struct str name)
 {
     const struct schema_type *t = &schema_types[object];
     struct str best = STR_NULL, rest, alias;
-    unsigned least = UINT32_MAX;
+    unsigned least = (unsigned)(name.n < 80 ? name.n / 2 : 40) + 1;
     for (size_t i = 0; i < t->n; i++) {
         const struct schema_field *f = &schema_fields[t->first + i];
         if (f->flags & FIELD_OLD || (t->flags & SCHEMA_LIKE && f->flags & FIELD_ROOT))
             continue;
-        closer(name, f->name, &best, &least);
+        nearest_try(name, f->name, &best, &least);
         rest = str_from(f->aliases);
         while (str_next(&rest, '|', &alias))
-            closer(name, alias, &best, &least);
+            nearest_try(name, alias, &best, &least);
     }
     return best;
 }
@@ -285,10 +253,10 @@ static struct str closest_field(enum schema_type_id object, struct str name)
 static struct text word_hint(const char *words, struct str name)
 {
     struct str rest = str_from(words), one, best = STR_NULL;
-    unsigned least = UINT32_MAX;
+    unsigned least = UINT32_MAX - 1;
     struct text hint = {""};
     while (str_next(&rest, '|', &one))
-        closer(name, one, &best, &least);
+        nearest_try(name, one, &best, &least);
     if (least <= best.n / 2)
         snprintf(hint.s, sizeof(hint.s), "did you mean \"%.*s\"?", STR_ARG(best));
     return hint;
@@ -472,6 +440,31 @@ static const struct json *norm_map(struct norm *n, const struct frame *f, enum s
 
 /* --- objects with fixed fields --- */
 
+/* No key is near: the few that there are, or where they stand. */
+static void far_key(struct norm *n, const struct frame *at, enum schema_type_id id,
+    const struct json_member *m)
+{
+    enum { LISTED = 8 };
+    const struct schema_type *t = &schema_types[id];
+    struct buf names;
+    size_t known = 0;
+    buf_init(&names, 1024);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct schema_field *f = &schema_fields[t->first + i];
+        if (f->flags & FIELD_OLD || (t->flags & SCHEMA_LIKE && f->flags & FIELD_ROOT))
+            continue;
+        buf_printf(&names, "%s%.*s", known++ ? ", " : "", STR_ARG(f->name));
+    }
+    if (known <= LISTED)
+        wrong(n, at, &m->key_at, NULL, "unknown key %s in %s; its keys are %.*s", quoted(m->key).s,
+            where(at->up).s, STR_ARG(buf_str(&names)));
+    else
+        wrong(n, at, &m->key_at, "`nono profile schema` lists them",
+            "unknown key %s in %s; none of its %zu keys is near", quoted(m->key).s,
+            where(at->up).s, known);
+    buf_fini(&names);
+}
+
 static void unknown_key(struct norm *n, const struct frame *at, enum schema_type_id id,
     const struct json_member *m)
 {
@@ -491,6 +484,8 @@ static void unknown_key(struct norm *n, const struct frame *at, enum schema_type
     else if (id == T_network && schema_field_find(T_profile, m->key, true))
         wrong(n, at, &m->key_at, "move it out of \"network\"",
             "unknown key %s in %s; it is known outside", quoted(m->key).s, where(at->up).s);
+    else if (!best.p)
+        far_key(n, at, id, m);
     else
         wrong(n, at, &m->key_at, hint.s, "unknown key %s in %s; the closest known key is \"%.*s\"",
             quoted(m->key).s, where(at->up).s, STR_ARG(best));

@@ -76,39 +76,3 @@ bool tree_number(const struct json *object, const char *key, uint64_t *ret_value
     *ret_value = v->integer;
     return true;
 }
-
-/* Edits from a to b, texts of at most 63 bytes. */
-static size_t distance(struct str a, struct str b)
-{
-    size_t row[64], last, corner;
-    if (a.n >= ARRAY_LEN(row) || b.n >= ARRAY_LEN(row))
-        return SIZE_MAX;
-    for (size_t k = 0; k <= b.n; k++)
-        row[k] = k;
-    for (size_t i = 1; i <= a.n; i++) {
-        corner = row[0];
-        row[0] = i;
-        for (size_t k = 1; k <= b.n; k++) {
-            last = row[k];
-            size_t best = corner + (ascii_lower(a.p[i - 1]) != ascii_lower(b.p[k - 1]));
-            best = row[k] + 1 < best ? row[k] + 1 : best;
-            row[k] = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
-            corner = last;
-        }
-    }
-    return row[b.n];
-}
-
-struct str name_closest(struct str name, const struct str *names, size_t n)
-{
-    struct str best = STR_NULL;
-    size_t least = name.n / 3 + 2;
-    for (size_t i = 0; i < n; i++) {
-        size_t d = distance(name, names[i]);
-        if (d < least) {
-            least = d;
-            best = names[i];
-        }
-    }
-    return best;
-}

@@ -258,11 +258,16 @@ static bool lock_refuses_host(const struct policy *p, struct decision *d)
 
 /* ---- the two calls ---- */
 
+bool policy_bypasses(const struct policy *p, const struct hostname *host, uint16_t port)
+{
+    struct query q = {port, SCHEME_BITS_ALL, SCOPE_BOTH, false};
+    return rule_set_host(&p->sets[RULES_BYPASS], host, &q) != NULL;
+}
+
 static void choose_way(const struct policy *p, struct decision *d)
 {
-    struct query q = {d->port, SCHEME_BITS_ALL, SCOPE_BOTH, false};
     bool direct = d->route_loopback && d->scheme == SCHEME_HTTP; /* decision K12 */
-    d->chained = p->chain && !direct && !rule_set_host(&p->sets[RULES_BYPASS], &d->host, &q);
+    d->chained = p->chain && !direct && !policy_bypasses(p, &d->host, d->port);
     d->resolve_here = !d->chained || !p->names_there;
 }
 
@@ -275,8 +280,10 @@ static void refuse_service(struct decision *d, struct str prefix)
                        ? prefix.p[i]
                        : '?';
     shown[n] = 0;
-    (void)decision_refuse(d, ERR_UNKNOWN_SERVICE, &service_cause, "no service is named \"%s\"",
-                          shown);
+    (void)decision_refuse(d, ERR_UNKNOWN_SERVICE, &service_cause,
+                          "this is the nono gateway%s%s%s: use it as an HTTP proxy (HTTP_PROXY, "
+                          "HTTPS_PROXY)",
+                          n ? " and it has no service '" : "", shown, n ? "'" : "");
 }
 
 /* The target of a request: its own, or that of the route which its prefix names. */

@@ -45,5 +45,8 @@ void policy_decide(const struct policy *p, const struct facts *f, struct decisio
  * Decision K: the floor (H5), H6 unless unlocked (H10a), deny CIDRs and deny literals (with port). Any thread. */
 enum err policy_addr(const struct policy *p, struct decision *d, const struct address *a, struct vetted_addr *ret_vetted) MUST_CHECK;
 
+/* Whether the bypass list keeps a target off the upstream proxy: for requests of our own, which nothing is decided about. */
+bool policy_bypasses(const struct policy *p, const struct hostname *host, uint16_t port);
+
 /* An address that the operator's own text named (upstream proxy and the like): only the floor of H5 holds. */
 enum err policy_addr_operator(const struct address *a, uint16_t port, struct vetted_addr *ret_vetted, struct errctx *ctx) MUST_CHECK;

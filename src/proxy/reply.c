@@ -134,21 +134,28 @@ static void add_member(struct buf *b, const char *name, struct str value)
     encode_json(b, value);
 }
 
+/* The rule that let a request pass has nothing to do with an upstream that fails: only the audit names it then. */
+static struct str rule_of(const struct exchange *x, enum err e)
+{
+    int status = err_status(e);
+    return status == 502 || status == 504 ? STR_NULL : record_get(&x->record, RECORD_RULE);
+}
+
 static void json_body(struct exchange *x, enum err e, struct str id, struct buf *b)
 {
     buf_add_c(b, '{');
     add_member(b, "error", str_from(err_name(e)));
     add_member(b, "reason", exchange_reason(x));
-    add_member(b, "rule", record_get(&x->record, RECORD_RULE));
-    add_member(b, "origin", record_get(&x->record, RECORD_RULE_ORIGIN));
+    add_member(b, "rule", rule_of(x, e));
+    add_member(b, "origin", rule_of(x, e).n ? record_get(&x->record, RECORD_RULE_ORIGIN) : STR_NULL);
     add_member(b, "remedy", x->request->decision.remedy);
     add_member(b, "request_id", id);
     buf_add_z(b, "}\n");
 }
 
-static void text_body(struct exchange *x, struct str id, struct buf *b)
+static void text_body(struct exchange *x, enum err e, struct str id, struct buf *b)
 {
-    struct str rule = record_get(&x->record, RECORD_RULE), reason = exchange_reason(x);
+    struct str rule = rule_of(x, e), reason = exchange_reason(x);
 
     buf_printf(b, "nono: %.*s (", STR_ARG(reason));
     if (rule.n)
@@ -292,7 +299,7 @@ void exchange_refuse(struct exchange *x, enum err e)
     if (json)
         json_body(x, e, str_from(id), &b);
     else
-        text_body(x, str_from(id), &b);
+        text_body(x, e, str_from(id), &b);
     body = buf_ok(&b) ? arena_str(&x->arena, buf_str(&b)) : STR_NULL;
     buf_fini(&b);
     refuse_with(x, e, body.p ? body : STR(""), json);
@@ -320,17 +327,10 @@ void exchange_answer_local(struct exchange *x)
         exchange_refuse(x, ERR_TRACE_REFUSED);
         return;
     }
-    if (!f->prefix.n) {
-        (void)err_set(&r->err, ERR_UNKNOWN_SERVICE,
-                      "this is the nono gateway: use it as an HTTP proxy (HTTP_PROXY, HTTPS_PROXY)");
-        exchange_refuse(x, ERR_UNKNOWN_SERVICE);
-        return;
-    }
-    (void)err_set(&r->err, ERR_UNKNOWN_SERVICE,
-                  "this is the nono gateway and it has no service '%.*s': use it as an HTTP proxy "
-                  "(HTTP_PROXY, HTTPS_PROXY)",
-                  f->prefix.n > 60 ? 60 : (int)f->prefix.n, f->prefix.n ? f->prefix.p : "");
-    exchange_refuse(x, ERR_UNKNOWN_SERVICE);
+    struct decision none; /* policy knows what to say of a service that it has not got */
+    policy_decide(x->runtime->policy, f, &none);
+    (void)err_set(&r->err, none.refusal, "%s", none.reason);
+    exchange_refuse(x, none.refusal);
 }
 
 void reply_options(struct exchange *x)

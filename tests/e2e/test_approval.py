@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 import gateway
+import hops
 from gateway import WAIT, Gateway, Origin, get, one, read_request, until
 
 LOCAL = "127.0.0.1"
@@ -199,6 +200,14 @@ def test_webhook_goes_through_the_upstream_proxy(tmp_path, local):
         with gate(profile(tmp_path, local, {"hook": h.conf()}, "hook"), "--upstream-proxy", f"http://127.0.0.1:{proxy.port}") as g:
             assert one(g, ask(g)).status == 200
             assert not proxy.seen and len(h.asked) == 1  # to loopback directly
+
+
+@pytest.mark.parametrize("bypass, direct", [("10.55.0.0/16", True), ("10.55.0.1", True), ("10.55.0.1:1", False), ("other.test", False)])
+def test_O6_the_bypass_list_holds_for_webhooks_too(tmp_path, local, bypass, direct):
+    with Hook(host="10.55.0.1") as h, hops.HttpHop(host=LOCAL) as proxy:
+        with gate(profile(tmp_path, local, {"hook": h.conf()}, "hook"), "--upstream-proxy", f"http://127.0.0.1:{proxy.port}", "--upstream-bypass", bypass) as g:
+            assert one(g, ask(g)).status == 200 and len(h.asked) == 1
+            assert bool(proxy.asked) != direct
 
 
 def test_case71_timeouts(tmp_path, local):

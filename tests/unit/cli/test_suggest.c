@@ -1,6 +1,7 @@
 #include "../base/unit.h"
 #include "cli/options.h"
 #include "cli/suggest.h"
+#include "config/nearest.h"
 
 static void test_distance(void **state)
 {
@@ -23,14 +24,14 @@ static void test_distance(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct str a = str_from(cases[i].a), b = str_from(cases[i].b);
-        assert_int_equal(suggest_distance(a, b, 9), cases[i].distance);
-        assert_int_equal(suggest_distance(b, a, 9), cases[i].distance);
+        assert_int_equal(nearest_distance(a, b, 9), cases[i].distance);
+        assert_int_equal(nearest_distance(b, a, 9), cases[i].distance);
     }
-    assert_int_equal(suggest_distance(STR("abcdef"), STR("uvwxyz"), 2), 3);
+    assert_int_equal(nearest_distance(STR("abcdef"), STR("uvwxyz"), 2), 3);
     char word[41];
     memset(word, 'a', sizeof(word));
-    assert_int_equal(suggest_distance(str_of(word, 40), str_of(word, 40), 2), 0);
-    assert_int_equal(suggest_distance(str_of(word, 41), str_of(word, 41), 2), 3);
+    assert_int_equal(nearest_distance(str_of(word, 40), str_of(word, 40), 2), 0);
+    assert_int_equal(nearest_distance(str_of(word, 41), str_of(word, 41), 2), 3);
 }
 
 static void test_options(void **state)
