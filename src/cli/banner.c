@@ -126,19 +126,47 @@ static void add_routes(struct buf *out, const struct banner_facts *f, const stru
     buf_fini(&rows);
 }
 
-static void add_notes(struct buf *out, const struct banner_facts *f, const struct style *s)
+/* "PLACE: sentence" */
+static void add_warning(struct buf *out, const struct setting *s)
+{
+    if (s->origin.n) {
+        buf_add_str(out, s->origin);
+        buf_add_z(out, ": ");
+    }
+    buf_add_str(out, s->value);
+}
+
+static void add_bypass(struct buf *out, const struct settings *bypass)
+{
+    enum { SHOWN = 5 };
+    for (size_t i = 0; i < bypass->n && i < SHOWN; i++) {
+        buf_add_z(out, i ? ", " : ", but not for ");
+        encode_visible(out, bypass->v[i].value);
+    }
+    if (bypass->n > SHOWN)
+        buf_printf(out, " and %zu more", bypass->n - SHOWN);
+}
+
+static void add_notes(struct buf *out, const struct config *c, const struct banner_facts *f,
+                      const struct style *s)
 {
     if (f->upstream.n) {
         buf_add_z(out, "  upstream proxy: ");
         encode_visible(out, f->upstream);
         buf_add_z(out, f->names_there
-                           ? " (it resolves names: they are judged by name, not by address)\n"
-                           : "\n");
+                           ? " (it resolves names: they are judged by name, not by address)"
+                           : "");
+        add_bypass(out, &c->bypass);
+        buf_add_c(out, '\n');
     }
     for (size_t i = 0; f->warnings && i < f->warnings->n; i++) {
+        struct buf text;
+        buf_init(&text, BANNER_MAX_BYTES);
+        add_warning(&text, &f->warnings->v[i]);
         buf_printf(out, "  %swarning:%s ", s->yellow, s->end);
-        encode_visible(out, f->warnings->v[i].value);
+        encode_visible(out, buf_str(&text));
         buf_add_c(out, '\n');
+        buf_fini(&text);
     }
 }
 
@@ -158,10 +186,15 @@ void banner_text(struct buf *out, const struct config *c, const struct banner_fa
     }
     buf_add_c(out, '\n');
     advertise_env(f, ADVERTISE_SHELL, add_export, out);
+    if (c->env_file.value.n) {
+        buf_add_z(out, "  these variables are also in ");
+        encode_visible(out, c->env_file.value);
+        buf_add_c(out, '\n');
+    }
     add_routes(out, f, s);
     buf_add_c(out, '\n');
     add_policy(out, c, f);
-    add_notes(out, f, s);
+    add_notes(out, c, f, s);
     buf_printf(out, "\n  %sPress Ctrl-C to stop.%s\n", s->dim, s->end);
 }
 
@@ -224,8 +257,12 @@ static void json_url(struct buf *out, const struct banner_facts *f)
 static void json_warnings(struct buf *out, const struct settings *warnings)
 {
     for (size_t i = 0; warnings && i < warnings->n; i++) {
+        struct buf text;
+        buf_init(&text, BANNER_MAX_BYTES);
+        add_warning(&text, &warnings->v[i]);
         buf_add_z(out, i ? "," : "");
-        encode_json(out, warnings->v[i].value);
+        encode_json(out, buf_str(&text));
+        buf_fini(&text);
     }
 }
 

@@ -20,7 +20,7 @@ struct banner_facts {
 };
 
 /* A buffer of this size always suffices. */
-enum { BANNER_MAX_BYTES = 1048576 };
+enum { BANNER_MAX_BYTES = 64 << 20 }; /* a row for each of very many hosts */
 
 void banner_text(struct buf *out, const struct config *c, const struct banner_facts *f,
                  bool colour);

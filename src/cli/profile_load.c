@@ -58,13 +58,6 @@ void loaded_report(const struct loaded *l)
     buf_fini(&text);
 }
 
-struct runtime *loaded_quietly(const struct config *flags)
-{
-    struct runtime *r = NULL;
-    struct errctx why = {0};
-    return runtime_new(flags, NULL, 1, &r, &why) ? NULL : r;
-}
-
 struct runtime *loaded_runtime(const struct config *flags)
 {
     struct runtime *r = NULL;

@@ -17,8 +17,6 @@ void loaded_fini(struct loaded *l);
 void loaded_report(const struct loaded *l);
 /* The runtime of these flags, with all that is wrong (or worth a notice) said on stderr. NULL: it cannot be built. */
 struct runtime *loaded_runtime(const struct config *flags) MUST_CHECK;
-/* The same, saying nothing. */
-struct runtime *loaded_quietly(const struct config *flags) MUST_CHECK;
 /* Flags that name a profile and nothing else. */
 bool loaded_flags(struct str name_or_path, struct config *ret_flags) MUST_CHECK;
 /* The exit code once the answer is on standard output: `code`, or 1 where that could have been read as success and the answer is lost. */

@@ -5,6 +5,7 @@
 #include "cli/profile_load.h"
 #include "cli/route_rows.h"
 #include "cli/tree_print.h"
+#include "config/builtin.h"
 #include <unistd.h>
 
 enum { EXIT_WRONG = 1, EXIT_USAGE = 2 };
@@ -18,10 +19,37 @@ static void add_setting(struct buf *out, const char *name, const struct setting 
     buf_add_c(out, '\n');
 }
 
+/* What a built-in group stands for. */
+static void add_members(struct buf *out, struct str name)
+{
+    const char *const *members = policy_group_members(str_of(name.p, str_find(name, ':')));
+    for (; members && *members; members++)
+        buf_printf(out, "  %s\n", *members);
+}
+
 static void add_settings(struct buf *out, const char *name, const struct settings *s)
 {
     for (size_t i = 0; i < s->n; i++)
         add_setting(out, name, &s->v[i]);
+}
+
+/* Entries with the members of those that are groups. */
+static void add_entries(struct buf *out, const char *name, const struct settings *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        add_setting(out, name, &s->v[i]);
+        add_members(out, s->v[i].value);
+    }
+}
+
+static void add_network(struct buf *out, const struct setting *s)
+{
+    const struct builtin_network *network = builtin_network_find(s->value);
+    add_setting(out, "network profile", s);
+    for (size_t i = 0; network && network->groups[i]; i++) {
+        buf_printf(out, " group %s\n", network->groups[i]);
+        add_members(out, str_from(network->groups[i]));
+    }
 }
 
 /* Patterns are told as the gateway understands them: from the root of the host (decision E7). */
@@ -41,35 +69,15 @@ static void add_rules_of(struct buf *out, const struct route *r, const struct ro
     buf_printf(out, "  %s everything else\n", endpoint_action_name(route_default(r)));
 }
 
-static void add_rules_of_gates(struct buf *out, const struct config *c, const struct route_view *v)
-{
-    for (size_t i = 0; i < c->gates.n; i++) {
-        const struct gate_conf *g = &c->gates.v[i];
-        if (!route_has_gate(v, g))
-            continue;
-        for (size_t k = 0; k < g->endpoints.n; k++) {
-            buf_add_z(out, "  allow ");
-            encode_visible(out, g->endpoints.v[k].method);
-            buf_add_c(out, ' ');
-            encode_visible(out, g->endpoints.v[k].path);
-            buf_printf(out, "  # %.*s\n", STR_ARG(g->endpoints.v[k].origin));
-        }
-    }
-    buf_add_z(out, "  deny everything else\n");
-}
-
 static void add_route(struct buf *out, const struct config *c, const struct policy *p, size_t i)
 {
     struct route_view v;
     policy_route_view(p, i, &v);
-    const struct route *r = v.prefix.n ? policy_route_by_prefix(p, v.prefix) : NULL;
     buf_printf(out, "route %.*s: ", STR_ARG(v.id));
     route_row_text(out, c, p, i);
     buf_printf(out, "  # %.*s\n", STR_ARG(v.origin));
-    if (v.has_rules && r)
-        add_rules_of(out, r, &v);
-    else if (v.has_rules)
-        add_rules_of_gates(out, c, &v);
+    if (v.has_rules)
+        add_rules_of(out, policy_route(p, i), &v);
 }
 
 /* What the gateway makes of it: the same structures that it runs with. */
@@ -83,9 +91,9 @@ static void add_running(struct buf *out, const struct runtime *r)
     const struct config *c = &r->config;
     buf_printf(out, "\npolicy: %s\n", kinds[policy_kind(r->policy)]);
     if (c->network_profile.value.n)
-        add_setting(out, "network profile", &c->network_profile);
-    add_settings(out, "allow", &c->allow);
-    add_settings(out, "deny", &c->deny);
+        add_network(out, &c->network_profile);
+    add_entries(out, "allow", &c->allow);
+    add_entries(out, "deny", &c->deny);
     add_settings(out, "no_proxy", &c->no_proxy);
     if (r->hop_text.n)
         add_setting(out, "upstream proxy",

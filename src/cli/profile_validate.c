@@ -91,61 +91,6 @@ static void add_json(struct buf *out, const struct result *r)
     buf_printf(out, "],\"deprecated_keys\":%zu}", r->old_keys);
 }
 
-/* ---- what loads, but does not work yet (decision K13) ---- */
-
-/* "FILE:LINE:COLUMN" taken apart; file without lines for other origins. */
-static struct place place_of(struct json_doc *doc, struct str origin)
-{
-    struct place at = {.file = ""};
-    uint64_t line, column;
-    size_t second = str_rfind(origin, ':');
-    size_t first = str_rfind(str_of(origin.p, second), ':');
-    if (second == origin.n || first >= second ||
-        !str_u64(str_of(origin.p + second + 1, origin.n - second - 1), UINT32_MAX, &column) ||
-        !str_u64(str_of(origin.p + first + 1, second - first - 1), UINT32_MAX, &line))
-        return at;
-    struct str file = json_str(doc, str_of(origin.p, first));
-    if (file.p)
-        at = (struct place){file.p, (uint32_t)line, (uint32_t)column};
-    return at;
-}
-
-static void note_unavailable(struct resolve *r, const struct runtime *runtime)
-{
-    for (size_t i = 0; i < policy_routes(runtime->policy); i++) {
-        struct route_view v;
-        policy_route_view(runtime->policy, i, &v);
-        if (!v.unavailable)
-            continue;
-        struct place at = place_of(r->doc, v.origin);
-        problem_add(&r->problems, true, &at, STR(""), NULL,
-                    "the credential of \"%.*s\" is not in this version: its requests are answered "
-                    "with 503",
-                    STR_ARG(v.id));
-    }
-}
-
-static bool may_be_unavailable(const struct config *c)
-{
-    bool any = c->later_routes.n;
-    for (size_t i = 0; i < c->services.n; i++)
-        any |= c->services.v[i].enabled;
-    return any;
-}
-
-static void add_notes(struct loaded *l, struct str name)
-{
-    struct config flags;
-    profile_notes(l->resolve.tree, &l->resolve.problems);
-    if (!l->ok || !may_be_unavailable(&l->config))
-        return;
-    struct runtime *r = loaded_flags(name, &flags) ? loaded_quietly(&flags) : NULL;
-    if (r)
-        note_unavailable(&l->resolve, r);
-    runtime_unref(r);
-    config_fini(&flags);
-}
-
 /* ---- one after the other ---- */
 
 static int check(const struct args *args, const char *name, struct buf *out)
@@ -153,7 +98,7 @@ static int check(const struct args *args, const char *name, struct buf *out)
     struct loaded l;
     loaded_profile(str_from(name), &l);
     if (l.resolve.tree)
-        add_notes(&l, str_from(name));
+        profile_notes(l.resolve.tree, &l.resolve.problems);
     struct result r = {
         .problems = &l.resolve.problems,
         .file = l.ok && l.config.profile_file.n ? l.config.profile_file : str_from(name),

@@ -1,6 +1,7 @@
 #include "cli/route_rows.h"
 #include "base/encode.h"
-#include "config/host_url.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "config/reference.h"
 #include "policy/decide.h"
 
@@ -35,42 +36,6 @@ void route_credential_place(struct buf *out, const struct service_conf *s)
         encode_visible(out, s->path_replacement.n ? s->path_replacement : s->path_pattern);
         break;
     }
-}
-
-static bool is_loopback(const struct host_pattern *h)
-{
-    return !h->below && (h->host.is_address ? address_kind(&h->host.address) == ADDRESS_LOOPBACK
-                                            : str_eq(hostname_str(&h->host), STR("localhost")));
-}
-
-bool route_has_gate(const struct route_view *v, const struct gate_conf *g)
-{
-    struct host_pattern gate, route;
-    struct errctx why = {0};
-    if (host_pattern_parse(g->domain, &gate, &why) ||
-        host_pattern_parse(v->host_pattern, &route, &why))
-        return false;
-    struct str scheme = g->scheme.n ? g->scheme : is_loopback(&gate) ? STR("http") : STR("https");
-    uint16_t port = gate.port ? gate.port : scheme_port(v->scheme);
-    return v->prefix.n == 0 && gate.below == route.below && hostname_eq(&gate.host, &route.host) &&
-           port == v->port && str_eq_nocase(scheme, scheme_name(v->scheme));
-}
-
-static size_t rules_of_gates(const struct config *c, const struct route_view *v)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->gates.n; i++) {
-        if (route_has_gate(v, &c->gates.v[i]))
-            n += c->gates.v[i].endpoints.n;
-    }
-    return n;
-}
-
-static size_t count_rules(const struct config *c, const struct policy *p,
-                          const struct route_view *v)
-{
-    const struct route *r = v->prefix.n ? policy_route_by_prefix(p, v->prefix) : NULL;
-    return r ? route_rules(r) : v->has_rules ? rules_of_gates(c, v) : 0;
 }
 
 static bool has_policy(const struct config *c, const struct route_view *v)
@@ -110,11 +75,6 @@ struct row {
     bool policy;
 };
 
-static bool same_upstream(const struct route_view *a, const struct route_view *b)
-{
-    return str_eq(a->upstream, b->upstream);
-}
-
 /* How rows call a credential: its reference, or its kind. */
 static struct str credential_name(const struct config *c, const struct route_view *v)
 {
@@ -141,29 +101,50 @@ static struct str missing_of(const struct route_state *state, size_t index)
     return state && index < state->n ? state->missing[index] : STR_NULL;
 }
 
-/* False: an earlier route has opened the row of this upstream. */
-static bool make_row(const struct config *c, const struct policy *p, size_t index, bool alone,
-                     const struct route_state *state, struct row *ret_row)
+static void add_to_row(struct row *row, const struct config *c, const struct policy *p,
+                       const struct route_view *v, const struct route_state *state)
 {
-    struct row row = {0};
-    policy_route_view(p, index, &row.first);
-    for (size_t i = 0; i < policy_routes(p); i++) {
+    if (!row->credential.n) {
+        row->credential = credential_name(c, v);
+        row->unavailable = v->unavailable;
+        row->missing = missing_of(state, v->index);
+    }
+    row->rules += route_rules(policy_route(p, v->index));
+    row->policy |= has_policy(c, v);
+}
+
+struct rows {
+    struct row *v;
+    size_t n;
+    struct map by_upstream;
+};
+
+/* False: out of memory. */
+static bool rows_make(struct rows *rows, const struct config *c, const struct policy *p,
+                      const struct route_state *state)
+{
+    size_t n = policy_routes(p);
+    *rows = (struct rows){.v = mem_zalloc((n + 1) * sizeof(*rows->v))};
+    map_init(&rows->by_upstream);
+    for (size_t i = 0; rows->v && i < n; i++) {
         struct route_view v;
         policy_route_view(p, i, &v);
-        if (i != index && (alone || !same_upstream(&v, &row.first)))
-            continue;
-        if (i < index)
-            return false;
-        if (!row.credential.n) {
-            row.credential = credential_name(c, &v);
-            row.unavailable = v.unavailable;
-            row.missing = missing_of(state, i);
+        struct row *row = map_get(&rows->by_upstream, v.upstream);
+        if (!row) {
+            row = &rows->v[rows->n++];
+            row->first = v;
+            if (!map_put(&rows->by_upstream, v.upstream, row))
+                return false;
         }
-        row.rules += count_rules(c, p, &v);
-        row.policy |= has_policy(c, &v);
+        add_to_row(row, c, p, &v, state);
     }
-    *ret_row = row;
-    return true;
+    return rows->v != NULL;
+}
+
+static void rows_fini(struct rows *rows)
+{
+    mem_free(rows->v);
+    map_fini(&rows->by_upstream);
 }
 
 static void add_redacted(struct buf *out, struct str ref)
@@ -213,24 +194,27 @@ static void add_row(struct buf *out, const struct row *row)
 
 void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index)
 {
-    struct row row;
-    if (make_row(c, p, index, true, NULL, &row))
-        add_row(out, &row);
+    struct row row = {.rules = 0};
+    policy_route_view(p, index, &row.first);
+    add_to_row(&row, c, p, &row.first, NULL);
+    add_row(out, &row);
 }
 
 size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
                        const struct route_state *state, const char *before)
 {
     size_t n = 0;
-    for (size_t i = 0; i < policy_routes(p); i++) {
-        struct row row;
-        if (!make_row(c, p, i, false, state, &row) || !reachable(p, &row.first))
+    struct rows rows;
+    bool ok = rows_make(&rows, c, p, state);
+    for (size_t i = 0; ok && i < rows.n; i++) {
+        if (!reachable(p, &rows.v[i].first))
             continue;
         buf_add_z(out, before);
-        add_row(out, &row);
+        add_row(out, &rows.v[i]);
         buf_add_c(out, '\n');
         n++;
     }
+    rows_fini(&rows);
     return n;
 }
 
@@ -342,7 +326,7 @@ static void add_route_json(struct buf *out, const struct config *c, const struct
                : v->unavailable   ? "unavailable"
                : missing.n        ? "missing"
                                   : "ok",
-               intercept_word()[1] == 'n' ? "true" : "false", count_rules(c, p, v));
+               intercept_word()[1] == 'n' ? "true" : "false", route_rules(policy_route(p, v->index)));
     if (v->unavailable) {
         buf_add_z(out, ",\"reason\":\"the credential is not in this version\"");
     } else if (missing.n) {

@@ -24,8 +24,6 @@ size_t route_rows_text(struct buf *out, const struct config *c, const struct pol
 /* The members of `routes` (audit.md), separated by commas. base: "http://ADDR:PORT", or empty where there is no URL. */
 void route_rows_json(struct buf *out, const struct config *c, const struct policy *p,
                      const struct route_state *state, struct str base, struct str token);
-/* Whether the route was made (also) of that entry: entries of one scheme, host and port add up to one. */
-bool route_has_gate(const struct route_view *v, const struct gate_conf *g);
 /* The service behind a route; NULL: it has none. */
 const struct service_conf *route_service(const struct config *c, struct str id);
 /* Where its secret goes: "header X-Key", "query parameter key". */

@@ -1,5 +1,6 @@
 /* Gates and services of the config as routes of the policy. */
 #include "base/map.h"
+#include "base/mem.h"
 #include "config/host_url.h"
 #include "config/runtime_int.h"
 #include "policy/route.h"
@@ -15,7 +16,7 @@ struct gate_group {
 };
 
 struct gates {
-    struct gate_group *v; /* in order of appearance */
+    struct gate_group *v; /* in order of appearance; until the routes are made */
     size_t n;
     struct map by_key;
 };
@@ -147,7 +148,7 @@ static bool add_rules(struct build *b, struct gate_group *group, const struct ga
 static enum err collect_gates(struct build *b, struct gates *gates)
 {
     const struct gate_confs *all = &b->runtime->config.gates;
-    gates->v = config_alloc(&b->runtime->config, (all->n + 1) * sizeof(*gates->v));
+    gates->v = mem_zalloc((all->n + 1) * sizeof(*gates->v));
     if (!gates->v)
         return ERR_NOMEM;
     for (size_t i = 0; i < all->n; i++) {
@@ -190,6 +191,7 @@ static enum err add_gates(struct build *b, bool listed)
     enum err e = collect_gates(b, &gates);
     for (size_t i = 0; !e && i < gates.n; i++)
         e = add_gate(b, &gates.v[i], listed);
+    mem_free(gates.v);
     map_fini(&gates.by_key);
     return e;
 }

@@ -60,6 +60,15 @@ static enum err name_hop(struct runtime *r)
     return copy ? ERR_OK : ERR_NOMEM;
 }
 
+/* A flag or variable says by its own name what it is about. */
+static const char *hop_fault(struct str origin, const struct errctx *why)
+{
+    static const char before[] = "upstream proxy: ";
+    bool named = str_starts(origin, STR("--")) || str_starts(origin, STR("NONO_"));
+    bool said = strncmp(why->text, before, strlen(before)) == 0;
+    return named && said ? why->text + strlen(before) : why->text;
+}
+
 static enum err set_hop(struct build *b, const struct setting *s)
 {
     struct runtime *r = b->runtime;
@@ -73,7 +82,7 @@ static enum err set_hop(struct build *b, const struct setting *s)
     if (e) {
         mem_free(hop);
         if (e != ERR_NOMEM)
-            build_problem(b, s->origin, e, &why);
+            resolve_problem(b->resolve, s->origin, NULL, "%s", hop_fault(s->origin, &why));
         return e == ERR_NOMEM ? e : ERR_OK;
     }
     r->hop = hop;
@@ -134,7 +143,9 @@ static enum err set_policy(struct build *b)
         (e = build_routes(b, is_listed(c))) || (e = add_rules(b, RULES_DENY, &c->deny)) ||
         (e = add_rules(b, RULES_BYPASS, &c->bypass)) || (e = set_hop(b, &c->upstream_proxy)))
         return e;
-    return policy_freeze(r->policy);
+    if ((e = policy_freeze(r->policy)))
+        return e;
+    return b->resolve->problems.errors ? ERR_OK : build_notes(b);
 }
 
 /* An empty variable counts as unset (decision O7). */
@@ -216,7 +227,7 @@ static enum err fill(struct build *b, struct secret *token, struct errctx *ctx)
     memcpy(r->timeout_ms, c->timeout_ms, sizeof(r->timeout_ms));
     r->audit_fail_closed = c->audit_fail_closed;
     if (c->audit_fail_closed && c->audit_log.n == 0 &&
-        !settings_add(&r->warnings, STR("--audit-fail-closed has no effect without --audit-log"),
+        !settings_add(&r->warnings, STR("it has no effect without --audit-log"),
                       STR("--audit-fail-closed")))
         return ERR_NOMEM;
     return b->resolve->problems.errors ? ERR_INVALID : ERR_OK;
@@ -336,6 +347,8 @@ enum err runtime_check(const struct config *c, const struct profile_env *env,
     enum err e = build_runtime(c, env, NULL, ret_resolve, &r, &ctx);
     if (e)
         return e;
+    for (size_t i = 0; i < r->warnings.n; i++)
+        resolve_note(ret_resolve, r->warnings.v[i].origin, r->warnings.v[i].value);
     if (ret_config) {
         *ret_config = r->config;
         config_init(&r->config);

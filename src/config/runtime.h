@@ -23,7 +23,7 @@ struct runtime {
     bool audit_fail_closed;
     struct hostname *server_names;
     size_t n_server_names;
-    struct settings warnings;    /* notices for banner and JSON (value only) */
+    struct settings warnings;    /* notices for banner and JSON, each with the place that it is about */
     struct config config;        /* flags and profile as they were resolved; the policy's routes are made from it */
     /* What folders below make of it before it is published (credential/table.h); freed with it, before all else. */
     void *credentials;

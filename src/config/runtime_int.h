@@ -12,4 +12,6 @@ struct build {
 void build_problem(struct build *b, struct str origin, enum err e, const struct errctx *why);
 /* Gates and services into the policy as routes, with the allow entries that follow from them when
  * `listed` (4.5, decisions H3, H12). */
+/* Notices of the finished policy into the runtime's warnings. */
+enum err build_notes(struct build *b) MUST_CHECK;
 enum err build_routes(struct build *b, bool listed) MUST_CHECK;

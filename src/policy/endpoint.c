@@ -18,7 +18,7 @@ static bool grow(void **items, uint32_t *cap, uint32_t n, size_t size)
 {
     if (n < *cap)
         return true;
-    uint32_t bigger = *cap ? *cap * 2 : 8;
+    uint32_t bigger = *cap ? *cap * 2 : 2; /* most routes have one rule */
     void *moved = mem_realloc(*items, bigger * size);
     if (!moved)
         return false;
@@ -59,7 +59,7 @@ static bool grow_edges(struct endpoint_trie *t)
     struct endpoint_trie bigger = *t;
     if ((t->n_edges + 1) * 4 <= t->cap_edges * 3)
         return true;
-    bigger.cap_edges = t->cap_edges ? t->cap_edges * 2 : 8;
+    bigger.cap_edges = t->cap_edges ? t->cap_edges * 2 : 2;
     bigger.edges = mem_zalloc(bigger.cap_edges * sizeof *bigger.edges);
     if (!bigger.edges)
         return false;

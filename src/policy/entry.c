@@ -87,6 +87,17 @@ static enum err cut_port(const struct entry *e, struct str *text, struct pattern
 
 /* ---- the three kinds of host ---- */
 
+/* "example.com/path": somebody left the scheme out. */
+static enum err bad_path(const struct entry *e)
+{
+    char why[128];
+    struct str shown = str_of(e->text.p, e->text.n > 60 ? 60 : e->text.n);
+    if (e->list != RULES_ALLOW)
+        return invalid(e, "a path cannot be part of it, write the host alone");
+    (void)snprintf(why, sizeof why, "a path needs a scheme, write https://%.*s", STR_ARG(shown));
+    return invalid(e, why);
+}
+
 /* The block that was probably meant, where only the host bits are wrong. */
 static enum err bad_block(const struct entry *e, struct str text)
 {
@@ -94,6 +105,9 @@ static enum err bad_block(const struct entry *e, struct str text)
     struct address a;
     uint64_t bits;
     size_t slash = str_find(text, '/');
+    if (!address_parse(str_of(text.p, slash), &a) &&
+        !str_u64(str_of(text.p + slash + 1, text.n - slash - 1), UINT64_MAX, &bits))
+        return bad_path(e);
     if (!address_parse(str_of(text.p, slash), &a) ||
         !str_u64(str_of(text.p + slash + 1, text.n - slash - 1), 128, &bits) ||
         bits > (a.family == ADDRESS_V4 ? 32U : 128U))
@@ -126,6 +140,8 @@ static struct str unbracket(struct str text, char *scratch, size_t size)
 static enum err take_host(const struct entry *e, struct str text, struct pattern *pattern)
 {
     struct errctx why = {0};
+    if (str_find(text, ',') < text.n)
+        return invalid(e, "an entry holds one host: repeat the option, or write more strings");
     if (hostname_parse(text, &pattern->host, &why) != ERR_OK)
         return invalid(e, why.text);
     pattern->kind = PATTERN_NAME;

@@ -1,4 +1,4 @@
-#include "policy/policy_int.h"
+#include "policy/policy.h"
 
 struct group {
     const char *name;
@@ -11,7 +11,12 @@ static const struct group groups[] = {
 #undef GROUP
 };
 
-const char *const *group_members(struct str name)
+const char *policy_group_name(size_t index)
+{
+    return index < ARRAY_LEN(groups) ? groups[index].name : NULL;
+}
+
+const char *const *policy_group_members(struct str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         if (str_eq(str_from(groups[i].name), name))

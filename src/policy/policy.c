@@ -72,14 +72,11 @@ static enum err add_pattern(struct policy *p, enum rule_list list, const struct 
 }
 
 /* *ret_notice stays NULL when there is nothing to say. */
-static enum err make_notice(struct policy *p, struct str entry, struct str origin,
-                            const char **ret_notice)
+static enum err make_notice(struct policy *p, struct str entry, const char **ret_notice)
 {
     struct buf text;
     struct str kept = STR_NULL;
     buf_init(&text, 1024);
-    if (origin.n)
-        buf_printf(&text, "%.*s ", STR_ARG(origin));
     buf_printf(
         &text,
         "\"%.*s\" names or covers a cloud metadata or link-local address: that stays refused",
@@ -115,7 +112,7 @@ static enum err add_group(struct policy *p, enum rule_list list, const char *con
 /* "github" or "github:443": the members, or NULL. */
 static const char *const *find_group(enum rule_list list, struct str entry)
 {
-    return list == RULES_BYPASS ? NULL : group_members(str_of(entry.p, str_find(entry, ':')));
+    return list == RULES_BYPASS ? NULL : policy_group_members(str_of(entry.p, str_find(entry, ':')));
 }
 
 static enum err add_entry(struct policy *p, enum rule_list list, struct str entry,
@@ -144,7 +141,7 @@ enum err policy_add(struct policy *p, enum rule_list list, struct str entry, str
     struct rule model = {.origin = intern(p, origin)};
     enum err e = model.origin.p ? add_entry(p, list, entry, &model, &covers, ctx) : ERR_NOMEM;
     if (e == ERR_OK && covers)
-        e = make_notice(p, entry, origin, &notice);
+        e = make_notice(p, entry, &notice);
     if (e == ERR_NOMEM)
         return err_set(ctx, ERR_NOMEM, "out of memory for host rules");
     if (e == ERR_OK)

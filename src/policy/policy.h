@@ -16,7 +16,7 @@ void policy_free(struct policy *p);
  * ERR_INVALID with a sentence that names entry, origin and remedy: empty, `*corp`, `a.*.test`, `*.*.test`, port 0, legacy numeric IPv4,
  * bad characters. A URL is taken for RULES_ALLOW only: scheme and port are kept (the scheme's default port), path "/" or none; with a path:
  * ERR_INVALID "path rules come with profiles". An allow entry that names or covers a never-allowed address is accepted; *ret_notice then
- * holds a sentence (static or owned by the policy), else NULL. */
+ * holds a sentence without the origin (static or owned by the policy), else NULL. */
 enum err policy_add(struct policy *p, enum rule_list list, struct str entry, struct str origin, const char **ret_notice, struct errctx *ctx)
     MUST_CHECK;
 /* Empty allowlist = deny all (network.block). */
@@ -28,3 +28,7 @@ enum err policy_freeze(struct policy *p) MUST_CHECK;
 
 enum policy_kind { POLICY_ALLOW_ALL, POLICY_ALLOWLIST, POLICY_DENY_ALL };
 enum policy_kind policy_kind(const struct policy *p); /* banner and --output json; `*` counts as allow all */
+
+/* Built-in groups: the name of the index-th (NULL past the end), and the members of one (NULL at the end; NULL: no such group). */
+const char *policy_group_name(size_t index);
+const char *const *policy_group_members(struct str name);

@@ -121,11 +121,6 @@ struct policy {
     bool strict, chain, names_there;
 };
 
-/* ---- groups.c ---- */
-
-/* Members of a built-in group, NULL at the end; NULL when there is no such group. */
-const char *const *group_members(struct str name);
-
 /* ---- decide.c ---- */
 
 struct decision;

@@ -318,8 +318,9 @@ const struct route *policy_route_rival(const struct policy *p, size_t index)
 {
     const struct route *r = p->routes.v[index];
     const struct map *map = r->wildcard ? &p->routes.suffixes : &p->routes.hosts;
-    const struct route *other = map_get(map, hostname_str(&r->host));
-    for (; other && r->view.has_credential && other != r; other = other->next)
+    const struct route *other =
+        r->view.has_credential ? map_get(map, hostname_str(&r->host)) : NULL;
+    for (; other && other != r; other = other->next)
         if (other->view.has_credential && other->view.port == r->view.port &&
             other->view.scheme == r->view.scheme &&
             str_eq(other->base[FORM_SEGMENTS], r->base[FORM_SEGMENTS]) &&
@@ -333,6 +334,11 @@ const struct route *policy_route_rival(const struct policy *p, size_t index)
 size_t policy_routes(const struct policy *p)
 {
     return p->routes.n;
+}
+
+const struct route *policy_route(const struct policy *p, size_t index)
+{
+    return p->routes.v[index];
 }
 
 void policy_route_view(const struct policy *p, size_t index, struct route_view *ret_view)

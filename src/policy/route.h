@@ -52,6 +52,7 @@ enum err policy_add_route(struct policy *p, const struct route_spec *spec, struc
  * the host's own, which would open what the route's rules leave out (decision E6). Only where the allowlist is not empty otherwise (H10). */
 enum err policy_allow_route(struct policy *p, size_t index, struct errctx *ctx) MUST_CHECK;
 size_t policy_routes(const struct policy *p);
+const struct route *policy_route(const struct policy *p, size_t index);
 void policy_route_view(const struct policy *p, size_t index, struct route_view *ret_view);
 /* The route of a reverse prefix (first path segment), or NULL. */
 const struct route *policy_route_by_prefix(const struct policy *p, struct str prefix);

@@ -121,6 +121,106 @@ def test_validate_says_what_is_not_in_this_version(home):  # K13
     assert w["file"] == file and w["line"] > 0 and "not in this version" in w["message"]
 
 
+def warned(home, network, **top):
+    file = write(home / "w.json", {"network": network} | top)
+    code, out, err = nono(home, "profile", "validate", "--json", file)
+    r = json.loads(out)
+    assert all(w["file"] == file and w["line"] > 0 for w in r["warnings"]), r
+    return code, r
+
+
+def cred(upstream="https://api.test", **more):
+    return {"upstream": upstream, "credential_key": "env://K", "env_var": "KEY"} | more
+
+
+def test_case_68_two_equal_candidates_are_noted_with_both_places(home):  # K2
+    network = {"credentials": ["a", "b"], "custom_credentials": {"a": cred(), "b": cred()}}
+    code, r = warned(home, network)
+    w, = [w for w in r["warnings"] if "fit the same requests" in w["message"]]
+    lines = Path(r["file"]).read_text().splitlines()
+    first, second = (next(i for i, line in enumerate(lines, 1) if line.strip() == f'"{n}": {{') for n in "ab")
+    assert code == 0 and w["line"] == second and f'"a" ({r["file"]}:{first}:' in w["message"] and "403" in w["message"]
+    with Gateway("-p", r["file"]) as g:
+        assert f'warning: {r["file"]}:{second}:' in g.banner and "fit the same requests" in g.banner
+    for other in ({"b": cred("https://other.test")}, {"b": cred("https://api.test:8443")}, {"b": cred("https://api.test/v2")},
+                  {"a": cred(endpoint_rules=[{"method": "GET", "path": "/a/**"}]), "b": cred(endpoint_rules=[{"method": "GET", "path": "/b/**"}])}):
+        _, r = warned(home, network | {"custom_credentials": network["custom_credentials"] | other})
+        assert not any("fit the same" in w["message"] for w in r["warnings"]), other
+
+
+def gated(host="x.test", method="GET"):
+    return {"domain": host, "endpoints": [{"method": method, "path": "/a"}]}
+
+
+NOTES = [({"allow_domain": ["githb"]}, '"githb" is no built-in group and is taken as a host name; did you mean github?'),
+         ({"deny_domain": ["privat:443"]}, "did you mean private?"),
+         ({"allow_domain": ["evil.test"], "deny_domain": ["evil.test"]}, '"evil.test" has no effect: deny:evil.test ('),
+         ({"allow_domain": ["a.evil.test:443"], "deny_domain": ["*.evil.test"]}, "has no effect: deny:*.evil.test"),
+         ({"allow_domain": ["10.0.0.1"], "deny_domain": ["10.0.0.0/8"]}, "has no effect: deny:10.0.0.0/8"),
+         ({"allow_domain": ["x.test", gated()]}, '"x.test" does not open the whole host: the path rules of https://x.test ('),
+         ({"allow_domain": ["*.x.test", gated("*.x.test")]}, "does not open the whole host"),
+         ({"allow_domain": ["a.x.test", gated("*.x.test")]}, "does not open the whole host"),
+         ({"allow_domain": [gated(method="GTE")]}, '"GTE" is no method that is known'),
+         ({"allow_domain": [gated()]}, "every CONNECT to x.test is answered with 503"),
+         ({"allow_domain": [gated(f"x{i}.test") for i in range(5)]}, "every CONNECT to x0.test, x1.test, x2.test and 2 more is answered"),
+         ({"credentials": ["a"], "custom_credentials": {"a": cred()}}, "every CONNECT to api.test is answered with 503")]
+
+
+@pytest.mark.parametrize("network, says", NOTES)
+def test_notes_of_what_does_less_than_it_seems(home, network, says):
+    code, r = warned(home, network)
+    assert code == 0 and r["valid"] and sum(says in w["message"] for w in r["warnings"]) == 1, r["warnings"]
+
+
+@pytest.mark.parametrize("network", [
+    {"allow_domain": ["github", "localhost", "intranet", "x.test", "*"], "deny_domain": ["private", "evil.test:443"]},
+    {"allow_domain": ["evil.test", "10.0.0.0/8"], "deny_domain": ["evil.test:443", "10.0.0.1", "*.evil.test"]},
+    {"allow_domain": ["*", gated("http://127.0.0.1:8080", "PROPFIND"), gated("http://127.0.0.1:8081", "get"), gated("http://127.0.0.1:8082", "*")]},
+    {"credentials": ["a"], "custom_credentials": {"a": cred("http://127.0.0.1:1"), "unused": cred()}}])
+def test_notes_are_not_made_of_what_is_meant(home, network):
+    code, r = warned(home, network)
+    assert code == 0 and not r["warnings"], r["warnings"]
+
+
+@pytest.mark.parametrize("value, says", [
+    ("(?=a)", "look-around"), ("(a)\\1", "back-references"), ("[a", "at byte"), ("(?R)", "recursion"), ("", "empty"), ("(", "at byte")])
+def test_cache_path_regex_is_judged_with_its_place(home, value, says):
+    file = write(home / "p.json", {"credential_capture": {"x": {"command": ["/bin/true"], "cache_path_regex": value}}})
+    code, out, _ = nono(home, "profile", "validate", file)
+    line = next(i for i, text in enumerate(open(file), 1) if "cache_path_regex" in text)
+    assert code == 1 and re.search(rf"^\[err\] {re.escape(file)}:{line}:\d+: .*{re.escape(says)}", out, re.M), out
+    code, _, err = nono(home, "proxy", "--port", "0", "-p", file)
+    assert code == 1 and f"{file}:{line}:" in err and says in err
+    ok = write(home / "p.json", {"credential_capture": {"x": {"command": ["/bin/true"], "cache_path_regex": "^/(?:orgs|users)/([a-z0-9-]+)"}}})
+    assert nono(home, "profile", "validate", ok)[0] == 0
+
+
+@pytest.mark.parametrize("url, says", [("http://u:hush@h.test/", "takes no user and password"), ("http://u@h.test/", "takes no user"), ("https://", "host"), ("http://h.test:0/", "port 0"),
+                                       ("http://h.test/#x", "fragment")])
+def test_the_url_of_a_webhook_is_judged_as_it_is_used(home, url, says):
+    file = write(home / "p.json", {"security": {"approval_backends": {"h": {"type": "webhook", "url": url}}}})
+    code, out, _ = nono(home, "profile", "validate", file)
+    assert code == 1 and re.search(rf"^\[err\] {re.escape(file)}:\d+:\d+: .*{says}", out, re.M) and "hush" not in out, out
+
+
+@pytest.mark.parametrize("policy", [{"approve": [{"method": "GET", "path": "/", "timeout_secs": 0}]}, {"default": {"decision": "approve", "timeout_secs": 0}}])
+def test_O9_nobody_answers_in_no_time(home, policy):
+    file = write(home / "p.json", {"network": {"credentials": ["a"], "custom_credentials": {"a": cred(endpoint_policy=policy)}}, "security": {"approval_backends": {"t": {"type": "terminal"}}, "approval_defaults": {"backend": "t"}}})
+    code, out, _ = nono(home, "profile", "validate", file)
+    line = next(i for i, text in enumerate(open(file), 1) if "timeout_secs" in text)
+    assert code == 1 and f"{file}:{line}:" in out and "above 0" in out and "leave it out" in out, out
+    assert nono(home, "proxy", "--port", "0", "-p", file)[0] == 1
+
+
+def test_unknown_keys_are_explained_without_wild_guesses(home):
+    file = write(home / "p.json", '{"zzqx": 1,\n"network": {"tls_intercept": {"wwww": 1},\n"allow_domian": []}}')
+    out = nono(home, "profile", "validate", file)[1]
+    rows = [next(line for line in out.splitlines() if f"{file}:{n}:" in line) for n in (1, 2, 3)]
+    assert "closest" not in rows[0] and "profile schema" in rows[0]
+    assert "closest" not in rows[1] and "its keys are" in rows[1] and "ca_validity" in rows[1]
+    assert 'closest known key is "allow_domain"' in rows[2]
+
+
 # ---- show
 
 def test_show_merges_and_names_origins(home):
@@ -155,12 +255,20 @@ def test_secrets_are_never_shown(home):
         "upstream_proxy": "http://user:hush@p.test:3128", "credentials": ["o"],
         "custom_credentials": {"o": {"upstream": "https://o.test", "auth": {"token_url": "https://t.test/x", "client_id": "id", "client_secret": "hush", "extra_params": {"a": "hush"}}}}},
         "environment": {"set_vars": {"TOKEN": "hush"}},
-        "security": {"approval_backends": {"w": {"type": "webhook", "url": "https://user:hush@w.test/hush?k=hush"}}}})
+        "security": {"approval_backends": {"w": {"type": "webhook", "url": "https://w.test/hush?k=hush"}}}})
     assert nono(home, "profile", "validate", file)[0] == 0, nono(home, "profile", "validate", file)
     other = write(home / "q.json", {"network": {"upstream_proxy": "http://hush:hush@p.test:1"}})
     for args in (("show", file), ("show", "--resolved", file), ("show", "--json", file), ("show", "--json", "--origins", file), ("diff", file, other), ("show", other)):
         code, out, err = nono(home, "profile", *args)
         assert "***" in out and "hush" not in out + err, (args, out)
+
+
+def test_show_resolved_tells_what_groups_stand_for(home):
+    file = write(home / "g.json", {"network": {"network_profile": "minimal", "allow_domain": ["gitlab:443"], "deny_domain": ["loopback"]}})
+    code, out, _ = nono(home, "profile", "show", "--resolved", file)
+    assert code == 0 and re.search(r"^network profile minimal  # .*\n group llm_apis\n  api\.openai\.com\n", out, re.M), out
+    assert re.search(r"^allow gitlab:443  # .*\n  gitlab\.com\n", out, re.M) and re.search(r"^deny loopback  # .*\n  localhost\n  127\.0\.0\.0/8\n", out, re.M), out
+    assert "api.openai.com" not in nono(home, "profile", "show", file)[1]
 
 
 def test_show_of_what_cannot_be_loaded(home):
@@ -177,7 +285,7 @@ def test_list(home):
     path = user(home, "mine", {})
     code, out, _ = nono(home, "profile", "list")
     rows = dict(line.split(None, 1) for line in out.splitlines())
-    assert code == 0 and rows["mine"] == path and rows["python-dev"] == "built-in" and rows["default"] == "built-in"
+    assert code == 0 and rows["mine"] == path and rows["python-dev"] == "built-in, network profile developer" and rows["default"] == "built-in"
 
 
 def test_init_writes_a_profile_that_loads(home):

@@ -159,3 +159,11 @@ def test_O1_a_hundred_reloads_under_load_lose_no_request(tmp_path, origin):
         for t in threads:
             t.join(60)
         assert not lost and sum(counts) >= 10000, (lost[:3], counts)
+
+
+def test_a_long_list_of_path_rules_starts_and_shows_every_row(tmp_path):
+    n = 20000
+    p = write(tmp_path / "p.json", {"allow_domain": [{"domain": f"h{i}.test", "endpoints": [{"method": "GET", "path": "/a"}]} for i in range(n)]})
+    with Gateway("-p", p) as g:  # rows and rules are found, not searched for: quadratic work would not be ready in time
+        assert g.banner.count("| creds: none | intercept: off | endpoint_rules: 1\n") == n
+        assert f"and {n - 3} more is answered with 503" in g.banner

@@ -216,6 +216,51 @@ def test_case66_and_68_two_accounts_on_one_host(tmp_path, local):
         assert [r["h"]["authorization"] for r in local.seen] == [f"Bearer {SECRET}", "Bearer second-secret-4712"]
 
 
+LATER = {  # decision K13: the credential, and how rows call it
+    "auth": ({"auth": {"token_url": "https://t.test/x", "client_id": "env://I", "client_secret": "env://S"}, "env_var": "T"}, "oauth2"),
+    "aws": ({"aws_auth": {"region": "eu-west-1", "service": "s3"}}, "aws"),
+    "spiffe": ({"spiffe": {"workload_api_socket": "/run/no-such.sock", "type": "jwt", "audience": ["a"]}}, "spiffe")}
+
+
+def later(tmp_path, g, route, row=None):
+    """Every way to the host of such a credential: 503, with the reason, and nobody is ever connected to."""
+    for send, method in ((ask(g, f"/{route}/x", extra=JSON), "GET"), (ask(g, f"/{route}", "POST", extra=JSON, body="x"), "POST"),
+                         (get("https://later.test/x", auth=g.basic, extra=JSON), "GET"), (get("https://later.test/other", "PUT", auth=g.basic, extra=JSON), "PUT"),
+                         (connect_head("later.test:443", g.basic), "CONNECT")):
+        a = one(g, send, method)
+        assert a.status == 503, (send, a)
+        said = a.reason if method == "CONNECT" else json.loads(a.body)["reason"]
+        assert "not in this version" in said, (send, a)
+    assert {r["denial_category"] for r in g.records(5)} <= {"credential_unavailable", "managed_credential_unavailable"} and all(r["status"] == 503 for r in g.records(5))
+    assert "not in this version" in g.banner and "answered with 503" in g.banner
+    if row:
+        assert f"https://later.test | creds: {row} ✗ (not in this version) | intercept: off | endpoint_rules: 0" in g.banner, g.banner
+    assert "_BASE_URL" not in g.banner.replace("SVC_BASE_URL", "")
+
+
+@pytest.mark.parametrize("allow", [[], ["later.test"], ["*"]])
+@pytest.mark.parametrize("kind", LATER)
+def test_case_91_92_93_kinds_of_later_versions_are_503_and_never_pass(tmp_path, local, kind, allow):
+    conf, row = LATER[kind]
+    services = {"svc": service(local), "late": {"upstream": "https://later.test"} | conf}
+    with gate(tmp_path, services, *(["--allow-domain", "127.0.0.1"] if allow else []), allow_domain=allow) as g:
+        later(tmp_path, g, "late", row)
+        assert one(g, ask(g, "/svc/x")).status == 200  # everything else works
+
+
+def test_case_91_routes_of_credential_providers_are_503_and_never_pass(tmp_path, local):
+    p = tmp_path / "r.json"
+    p.write_text(json.dumps({
+        "network": {"credentials": ["svc"], "custom_credentials": {"svc": service(local)}, "allow_domain": ["later.test", "127.0.0.1"]},
+        "credential_routes": [{"name": "late", "provider": "prov"}],
+        "credential_providers": {"prov": {"type": "oauth_capture", "api_hosts": ["https://later.test"], "inject_header": "Authorization", "credential_format": "Bearer {}",
+                                          "token_endpoints": [{"host": "https://tok.test", "path": "/t", "response_fields": [{"path": "a"}]}],
+                                          "credential_store": {"type": "command_status", "command": ["c"]}}}}))
+    with Gateway("-p", str(p), env={"NONO_TEST_KEY": SECRET}, secrets=[SECRET]) as g:
+        later(tmp_path, g, "late")
+        assert one(g, ask(g, "/svc/x")).status == 200
+
+
 def test_case78_and_79_missing_secret_is_503_and_says_what_to_do(tmp_path, local):
     services = {"svc": service(local), "lost": service(local, credential_key="env://NONO_TEST_LOST", env_var="LOST_KEY")}
     with gate(tmp_path, services) as g:

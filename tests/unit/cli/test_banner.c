@@ -97,7 +97,7 @@ static void test_banner_golden_without_authentication(void **state)
                               "  policy: only listed hosts are allowed (1 allow, 0 deny)\n"
                               "  upstream proxy: proxy.test:3128 (it resolves names: they are "
                               "judged by name, not by address)\n"
-                              "  warning: mind the gap\n"
+                              "  warning: --x: mind the gap\n"
                               "\n"
                               "  Press Ctrl-C to stop.\n");
     settings_fini(&warnings);
@@ -281,7 +281,7 @@ static void test_json_golden(void **state)
                "\"no_proxy\":\"localhost,127.0.0.1,::1\","
                "\"NONO_NO_PROXY\":\"localhost,127.0.0.1,::1\",\"NODE_USE_ENV_PROXY\":\"1\"},"
                "\"routes\":[],\"ca_bundle\":null,\"ca_cert\":null,\"policy\":\"allowlist\","
-               "\"warnings\":[\"one\",\"t\\\"wo\"]}\n");
+               "\"warnings\":[\"x: one\",\"x: t\\\"wo\"]}\n");
     secret_unref(token);
     settings_fini(&warnings);
 }
