@@ -57,16 +57,35 @@ void question_of_host(struct str host, struct str method, struct str path,
     }
     q->facts.shape = SHAPE_FORWARD;
     q->scheme_open = true;
+    q->by_tunnel = true;
     set_method(q, method);
     set_path(q, path);
+}
+
+/* As the gateway cuts an origin-form target: the first segment is the service, the rest its path. */
+static void set_service(struct question *q, struct str target)
+{
+    set_path(q, target);
+    if (q->wrong.code)
+        return;
+    struct str rest = str_of(q->facts.path.p + 1, q->facts.path.n - 1);
+    q->facts.shape = SHAPE_REVERSE;
+    q->facts.prefix = str_of(rest.p, str_find(rest, '/'));
+    q->facts.path = str_of(rest.p + q->facts.prefix.n, rest.n - q->facts.prefix.n);
+    if (q->facts.path.n == 0)
+        q->facts.path = STR("/");
 }
 
 void question_of_url(struct str url, struct str method, struct question *ret_question)
 {
     struct question *q = ret_question;
     struct target_uri uri = {0};
-    *q = (struct question){.asked = url, .facts = {.shape = SHAPE_FORWARD}};
+    *q = (struct question){.asked = url, .by_tunnel = true, .facts = {.shape = SHAPE_FORWARD}};
     set_method(q, method);
+    if (url.n && url.p[0] == '/' && !q->wrong.code) {
+        set_service(q, url);
+        return;
+    }
     if (q->wrong.code || target_parse_uri(url, &uri, &q->wrong))
         return;
     q->facts.host = uri.host;
@@ -91,11 +110,13 @@ void question_parse(struct str line, struct question *ret_question)
     }
     if (str_eq(method, STR("CONNECT")) && !is_url(rest))
         question_of_host(rest, STR_NULL, STR_NULL, ret_question);
-    else if (method.p || is_url(rest))
+    else if (method.p || is_url(rest) || str_starts(rest, STR("/")))
         question_of_url(rest, method, ret_question);
     else
         question_of_host(rest, STR_NULL, STR_NULL, ret_question);
     ret_question->asked = text;
+    if (method.p)
+        ret_question->by_tunnel = false;
 }
 
 /* ---- answers ---- */
@@ -145,8 +166,25 @@ static void allowed_sentence(struct answer *a)
  * this sentence. */
 static void intercept_sentence(struct answer *a)
 {
+    const struct decision *d = &a->decision;
     (void)snprintf(a->reason, sizeof(a->reason), "%s, which is not available in this version",
-                   a->decision.reason);
+                   d->reason);
+}
+
+/* What to do instead. */
+static void intercept_remedy(struct answer *a)
+{
+    struct route_view v;
+    if (!a->decision.route)
+        return;
+    route_view(a->decision.route, &v);
+    if (v.prefix.n)
+        (void)snprintf(a->remedy, sizeof(a->remedy),
+                       "use the base URL of the route, http://GATEWAY/%.*s", STR_ARG(v.prefix));
+    else
+        (void)snprintf(a->remedy, sizeof(a->remedy),
+                       "allow the whole host, or let the client send https URLs to the proxy "
+                       "without a CONNECT");
 }
 
 void answer_refresh(struct answer *a)
@@ -161,6 +199,8 @@ void answer_refresh(struct answer *a)
     else
         allowed_sentence(a);
     set_remedy(a);
+    if (d->verdict == VERDICT_INTERCEPT)
+        intercept_remedy(a);
 }
 
 void answer_deny(struct answer *a, struct str rule, const char *reason)
@@ -184,6 +224,30 @@ static enum scheme scheme_of_route(const struct policy *p, const struct facts *f
             return v.scheme;
     }
     return f->scheme;
+}
+
+/* The request would be served, but a client sends it through a tunnel. Which credential it would get stays in the answer. */
+static void judge_tunnel(const struct policy *policy, const struct question *q, struct answer *a)
+{
+    struct facts facts = {.shape = SHAPE_CONNECT,
+                          .host = q->facts.host,
+                          .port = q->facts.port,
+                          .scheme = SCHEME_HTTPS,
+                          .method = STR("CONNECT")};
+    struct decision tunnel, inside = a->decision;
+    policy_decide(policy, &facts, &tunnel);
+    if (tunnel.verdict == VERDICT_ALLOW)
+        return;
+    a->decision = tunnel;
+    a->decision.credential = inside.credential;
+    if (inside.route)
+        a->decision.route = inside.route;
+    answer_refresh(a);
+    if (tunnel.verdict == VERDICT_INTERCEPT && inside.endpoint_judged) {
+        size_t n = strlen(a->reason);
+        (void)snprintf(a->reason + n, sizeof(a->reason) - n, "; by itself %.*s allows the request",
+                       STR_ARG(inside.endpoint_rule));
+    }
 }
 
 /* What the gateway does with the request. The path may be longer than the policy's own memory for
@@ -213,6 +277,8 @@ void question_ask(const struct policy *policy, struct question *q, struct answer
     if (a->decision.verdict == VERDICT_ALLOW && a->decision.host.is_address)
         (void)!policy_addr(policy, &a->decision, &a->decision.host.address, &vetted);
     answer_refresh(a);
+    if (a->allowed && q->by_tunnel && facts.shape == SHAPE_FORWARD && facts.scheme == SCHEME_HTTPS)
+        judge_tunnel(policy, q, a);
 }
 
 /* ---- how they are shown ---- */
@@ -229,6 +295,12 @@ void question_format(struct buf *out, const struct question *q)
     if (f->shape == SHAPE_FORWARD) {
         buf_add_str(out, scheme_name(f->scheme));
         buf_add_z(out, "://");
+    }
+    if (f->shape == SHAPE_REVERSE) {
+        buf_add_z(out, f->prefix.n ? "/" : "");
+        encode_visible(out, f->prefix);
+        encode_visible(out, f->path);
+        return;
     }
     if (f->shape == SHAPE_CONNECT || f->port != scheme_port(f->scheme))
         hostname_format_port(out, &f->host, f->port);
@@ -284,7 +356,7 @@ bool answer_credential(const struct answer *a, struct route_view *ret_route)
 }
 
 void answer_text(struct buf *out, const struct question *q, const struct answer *a,
-                 struct str place)
+                 const struct answer_more *more)
 {
     struct route_view v = {0}, gets;
     buf_add_z(out, a->allowed ? "ALLOWED " : "DENIED ");
@@ -294,15 +366,16 @@ void answer_text(struct buf *out, const struct question *q, const struct answer 
     add_row(out, "place:", a->decision.origin);
     add_row(out, "why:", str_from(a->reason));
     add_row(out, "remedy:", str_from(a->remedy));
-    if (!view_of(a, &v))
-        return;
-    add_row(out, "route:", v.id);
+    if (view_of(a, &v))
+        add_row(out, "route:", v.id);
     if (answer_credential(a, &gets)) {
         buf_printf(out, "  %-7s %.*s", "gets:", STR_ARG(gets.id));
-        if (place.n)
-            buf_printf(out, ", %.*s", STR_ARG(place));
+        if (more->place.n)
+            buf_printf(out, ", %.*s", STR_ARG(more->place));
         buf_add_c(out, '\n');
     }
+    for (size_t i = 0; i < more->n_notes; i++)
+        add_row(out, "note:", more->notes[i]);
     if (rules_wanted(q, a, &v)) {
         buf_add_z(out, "  rules, in the order in which they are tried:\n");
         add_rules_text(out, a->decision.route);
@@ -352,16 +425,18 @@ static void add_rules_json(struct buf *out, const struct route *r)
 }
 
 void answer_json(struct buf *out, const struct question *q, const struct answer *a,
-                 struct str place)
+                 const struct answer_more *more)
 {
     static const char *const verdicts[] = {
         [VERDICT_REFUSE] = "deny", [VERDICT_ALLOW] = "allow", [VERDICT_INTERCEPT] = "intercept"};
     struct route_view v = {0}, gets = {0};
     bool routed = view_of(a, &v), secret = answer_credential(a, &gets);
+    const struct hostname *host = q->facts.host.n ? &q->facts.host : &a->decision.host;
+    unsigned port = q->facts.port ? q->facts.port : a->decision.port; /* a service's: its route says */
     buf_add_z(out, "{\"host\":");
-    encode_json(out, q->facts.host.n ? hostname_str(&q->facts.host) : q->asked);
-    if (q->facts.port)
-        buf_printf(out, ",\"port\":%u", q->facts.port);
+    encode_json(out, host->n ? hostname_str(host) : q->asked);
+    if (port)
+        buf_printf(out, ",\"port\":%u", port);
     else
         buf_add_z(out, ",\"port\":null");
     add_member(out, "method", q->facts.method);
@@ -374,8 +449,13 @@ void answer_json(struct buf *out, const struct question *q, const struct answer 
     add_member(out, "remedy", str_from(a->remedy));
     add_member(out, "route", routed ? v.id : STR_NULL);
     add_member(out, "credential", gets.id);
-    if (secret && place.n)
-        add_member(out, "credential_place", place);
+    if (secret && more->place.n)
+        add_member(out, "credential_place", more->place);
+    for (size_t i = 0; i < more->n_notes; i++) {
+        buf_add_z(out, i ? "," : ",\"notes\":[");
+        encode_json(out, more->notes[i]);
+    }
+    buf_add_z(out, more->n_notes ? "]" : "");
     if (rules_wanted(q, a, &v))
         add_rules_json(out, a->decision.route);
     buf_add_c(out, '}');

@@ -7,13 +7,16 @@ struct question {
     struct str asked;     /* as it was written: shown when it is malformed */
     struct facts facts;   /* method and path are slices of what was parsed, or static */
     bool scheme_open;     /* host and path alone do not say http or https: the route of that port does */
+    bool by_tunnel;       /* https as clients send it: inside a CONNECT, which is judged too */
     struct errctx wrong;  /* code ERR_OK: well-formed. Else what the gateway answers with 400 */
 };
-/* One line: a host with or without a port (the CONNECT to it), a URL (GET), or METHOD URL, CONNECT HOST:PORT. */
+/* One line: a host with or without a port (the CONNECT to it), a URL (as question_of_url), or METHOD URL, CONNECT HOST:PORT. METHOD URL is
+ * the request line as it stands: nothing but that request is judged, no CONNECT that a client might open for it. */
 void question_parse(struct str line, struct question *ret_question);
-/* A host with or without a port; path p NULL: the CONNECT to it. method p NULL: GET. */
+/* A host with or without a port; path p NULL: the CONNECT to it. method p NULL: GET. https goes by tunnel. */
 void question_of_host(struct str host, struct str method, struct str path,
                       struct question *ret_question);
+/* A URL; https goes by tunnel. One that begins with / is asked of the gateway itself: /SERVICE/PATH is the reverse route of a service. */
 void question_of_url(struct str url, struct str method, struct question *ret_question);
 
 struct answer {
@@ -33,13 +36,19 @@ void answer_deny(struct answer *a, struct str rule, const char *reason);
  * False: none would. */
 bool answer_credential(const struct answer *a, struct route_view *ret_route);
 
-/* "CONNECT h:443", "GET https://h/p". */
+/* "CONNECT h:443", "GET https://h/p", "GET /svc/p". */
 void question_format(struct buf *out, const struct question *q);
-/* A paragraph for people; `place`: where the credential goes ("header X-Key"), or empty. */
+/* What else is known: where the credential goes ("header X-Key"; empty: nothing), and sentences that do not change the verdict. */
+struct answer_more {
+    struct str place;
+    struct str notes[4];
+    size_t n_notes;
+};
+/* A paragraph for people. */
 void answer_text(struct buf *out, const struct question *q, const struct answer *a,
-                 struct str place);
+                 const struct answer_more *more);
 /* One line of the same. */
 void answer_line(struct buf *out, const struct question *q, const struct answer *a);
 /* An object (decision W2). */
 void answer_json(struct buf *out, const struct question *q, const struct answer *a,
-                 struct str place);
+                 const struct answer_more *more);

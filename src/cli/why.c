@@ -8,10 +8,20 @@
 #include "cli/question.h"
 #include "cli/resolve_host.h"
 #include "cli/route_rows.h"
+#include "policy/overlap.h"
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-enum { EXIT_DENIED = 1, EXIT_USAGE = 2, QUESTION_MAX_BYTES = 65536, PLACE_MAX_BYTES = 512 };
+enum {
+    EXIT_DENIED = 1,
+    EXIT_USAGE = 2,
+    QUESTION_MAX_BYTES = 65536,
+    NOTE_BYTES = 512,
+    MORE_BYTES = 5 * NOTE_BYTES,
+};
 
 struct why {
     const struct runtime *runtime;
@@ -45,37 +55,121 @@ static void judge_addresses(const struct why *w, struct answer *a)
     }
 }
 
-/* Where the credential goes that the request would get; out stays empty when there is none. */
-static void find_place(const struct why *w, const struct answer *a, struct buf *out)
+/* ---- what is worth knowing beside the answer ---- */
+
+/* Texts of an answer, each with its NUL, in one buffer that never moves. */
+struct more {
+    struct answer_more told;
+    struct buf text;
+};
+
+static void PRINTF_LIKE(2, 3) add_note(struct more *m, const char *format, ...)
+{
+    char line[NOTE_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    size_t before = m->text.n;
+    if (m->told.n_notes == ARRAY_LEN(m->told.notes))
+        return;
+    buf_add_z(&m->text, line);
+    if (buf_ok(&m->text))
+        m->told.notes[m->told.n_notes++] = str_of(m->text.p + before, m->text.n - before);
+}
+
+/* Whether the secret is within reach where `why` runs, without reading it: the gateway may run elsewhere. */
+static void note_secret(struct more *m, const struct service_conf *s)
+{
+    struct str key = s->credential_key;
+    char name[NOTE_BYTES];
+    bool env = str_starts(key, STR("env://")), file = str_starts(key, STR("file://"));
+    size_t cut = env ? 6 : 7;
+    if ((!env && !file) || key.n - cut >= sizeof(name))
+        return;
+    memcpy(name, key.p + cut, key.n - cut);
+    name[key.n - cut] = 0;
+    if (env && !getenv(name))
+        add_note(m, "the variable %s is not set here: a gateway that runs without it answers with 503",
+                 name);
+    else if (file && access(name, R_OK))
+        add_note(m, "the file of its secret cannot be read here (%s): a gateway that cannot either "
+                    "answers with 503",
+                 err_errno_text(errno));
+}
+
+static void note_rival(const struct why *w, struct more *m, const struct route_view *v)
+{
+    const struct route *r = policy_route_equal(w->runtime->policy, v->index);
+    struct route_view other;
+    if (!r)
+        return;
+    route_view(r, &other);
+    add_note(m, "the credential \"%.*s\" (%.*s) is as good a candidate: each serves its own prefix, and a "
+                "request for the host itself is refused with 403",
+             STR_ARG(other.id), STR_ARG(other.origin));
+}
+
+static void note_names(const struct why *w, struct more *m, const struct answer *a)
+{
+    const struct decision *d = &a->decision;
+    if (a->allowed && !w->resolve && !d->host.is_address && d->host.n &&
+        (!d->chained || d->resolve_here))
+        add_note(m, "the name was not looked up: --resolve judges its addresses, too");
+}
+
+/* A route's own base URL is asked about as a path. */
+static void note_gateway(const struct why *w, struct more *m, const struct question *q,
+                         const struct answer *a)
+{
+    struct str rest = q->facts.path;
+    if (a->allowed || q->facts.shape != SHAPE_FORWARD || q->facts.scheme != SCHEME_HTTP || !rest.n)
+        return;
+    rest = str_of(rest.p + 1, rest.n - 1);
+    rest.n = str_find(rest, '/');
+    if (policy_route_by_prefix(w->runtime->policy, rest))
+        add_note(m, "if that address is the gateway itself, ask with --url %.*s",
+                 q->facts.path.n > 200 ? 200 : (int)q->facts.path.n, q->facts.path.p);
+}
+
+static void find_more(const struct why *w, const struct question *q, const struct answer *a,
+                      struct more *m)
 {
     struct route_view v;
-    if (!answer_credential(a, &v))
-        return;
-    const struct service_conf *s = route_service(&w->runtime->config, v.id);
-    if (s)
-        route_credential_place(out, s);
+    if (answer_credential(a, &v)) {
+        const struct service_conf *s = route_service(&w->runtime->config, v.id);
+        if (s && !v.unavailable) {
+            route_credential_place(&m->text, s);
+            m->told.place = buf_ok(&m->text) ? buf_str(&m->text) : STR_NULL;
+            note_secret(m, s);
+        }
+        note_rival(w, m, &v);
+    }
+    note_names(w, m, a);
+    note_gateway(w, m, q, a);
 }
 
 static void answer_question(struct why *w, struct question *q)
 {
     struct answer a;
-    struct buf place;
-    buf_init(&place, PLACE_MAX_BYTES);
+    struct more more = {.told = {.n_notes = 0}};
+    buf_init(&more.text, MORE_BYTES);
     question_ask(w->runtime->policy, q, &a);
     if (w->resolve)
         judge_addresses(w, &a);
-    find_place(w, &a, &place);
+    if (buf_reserve(&more.text, MORE_BYTES))
+        find_more(w, q, &a, &more);
     if (w->json) {
         buf_add_z(&w->out, !w->many ? "" : w->asked ? ",\n" : "[");
-        answer_json(&w->out, q, &a, buf_str(&place));
+        answer_json(&w->out, q, &a, &more.told);
     } else if (w->many) {
         answer_line(&w->out, q, &a);
     } else {
-        answer_text(&w->out, q, &a, buf_str(&place));
+        answer_text(&w->out, q, &a, &more.told);
     }
     w->asked++;
     w->denied += !a.allowed;
-    buf_fini(&place);
+    buf_fini(&more.text);
 }
 
 static void flush(struct why *w)

@@ -55,14 +55,14 @@ def test_places_are_of_the_file(rules):
 
 
 def test_every_member_is_there(rules):
-    code, a = why_json("-p", rules, "--url", "https://docs.test/manual/a?x=1")
+    code, a = why_json("-p", rules, "--url", "http://127.0.0.1:8080/x?x=1")
     assert code == 0 and {"host", "port", "method", "path", "allowed", "verdict", "rule", "origin", "reason", "remedy", "route", "credential"} <= set(a)
-    assert (a["host"], a["port"], a["method"], a["path"], a["allowed"], a["verdict"]) == ("docs.test", 443, "GET", "/manual/a", True, "allow")
-    assert a["route"] and a["credential"] is None and "/manual/*" in a["rule"]
+    assert (a["host"], a["port"], a["method"], a["path"], a["allowed"], a["verdict"]) == ("127.0.0.1", 8080, "GET", "/x", True, "allow")
+    assert a["route"] and a["credential"] is None and "[* /x]" in a["rule"]
 
 
 def test_method_get_and_port_443_unless_given(rules):
-    for args, want in ((("--host", "docs.test", "--path", "/manual/a"), ("GET", 443, True)),
+    for args, want in ((("--host", "plain.test", "--path", "/manual/a"), ("GET", 443, True)),
                        (("--host", "docs.test", "--path", "/manual/a", "--method", "POST"), ("POST", 443, False)),
                        (("--url", "http://plain.test/x"), ("GET", 80, True)),
                        (("--host", "plain.test:80", "--path", "/x"), ("GET", 80, True)),
@@ -88,11 +88,73 @@ def test_a_pattern_that_would_match_if_the_star_crossed_is_shown(rules):
 
 def test_a_credential_is_named_with_its_place_and_never_read(rules):
     for env in ({}, {"K": "hush-hush"}):
-        code, a = why_json("-p", rules, "--url", "https://cred.test/v1/x", env=env)
+        code, a = why_json("-p", rules, "--url", "/svc/x", env=env)
         assert a["credential"] == "svc" and a["credential_place"] == "header X-Key" and a["route"] == "svc"
         assert code == 0 and a["allowed"]  # W1: whether the secret is there does not change the verdict
+        assert (a["host"], a["port"], a["path"], a["method"]) == ("cred.test", 443, "/x", "GET")
         assert "hush" not in json.dumps(a)
-    assert "svc, header X-Key" in why("-p", rules, "--url", "https://cred.test/v1/x")[1]
+        assert any("variable K is not set here" in n for n in a["notes"]) == (not env)
+    out = why("-p", rules, "--url", "/svc/x")[1]
+    assert out.startswith("ALLOWED GET /svc/x\n") and "svc, header X-Key" in out and "note:" in out
+
+
+def test_https_is_judged_with_the_connect_that_a_client_opens_for_it(rules):
+    """P1-1: what the gateway refuses must not be ALLOWED; the request line itself, as METHOD URL, is judged alone."""
+    for args, route, remedy in ((("--url", "https://docs.test/manual/a"), "_ep_docs.test", "allow the whole host"),
+                                (("--host", "docs.test", "--path", "/manual/a"), "_ep_docs.test", "allow the whole host"),
+                                (("--url", "https://cred.test/v1/x"), "svc", "http://GATEWAY/svc")):
+        code, a = why_json("-p", rules, *args)
+        assert code == 1 and not a["allowed"] and a["verdict"] == "intercept" and a["route"] == route and a["rule"] == f"route:{route}", a
+        assert "not available in this version" in a["reason"] and remedy in a["remedy"], a
+        assert a["credential"] == ("svc" if route == "svc" else None)
+        with Gateway("-p", rules, auth=False) as g:
+            assert ask_gateway(g, f"CONNECT {a['host']}:443") == 503
+    assert why("-p", rules, "--url", "https://plain.test/")[0] == 0
+    assert "allowed" not in why_json("-p", rules, "--url", "https://docs.test/other")[1]["reason"]  # the request itself is refused
+    assert [a["verdict"] for a in why_json("-p", rules, "--host", "-", stdin="https://docs.test/manual/a\nGET https://docs.test/manual/a\n")[1]] == ["intercept", "allow"]
+
+
+def test_a_path_is_asked_of_the_gateway_itself(rules):
+    for url, code, says in (("/svc", 0, "header X-Key"), ("/nope/x", 1, "no service 'nope'"), ("/", 1, "this is the nono gateway:"), ("/svc/a b", 1, "blank")):
+        got = why("-p", rules, "--url", url)
+        assert got[0] == code and says in got[1], got
+    out = why("-p", rules, "--url", "http://127.0.0.1:9999/svc/x")[1]
+    assert "ask with --url /svc/x" in out
+    with Gateway("-p", rules, auth=False) as g:
+        for url in ("/nope/x", "/"):
+            _, a = why_json("-p", rules, "--url", url)
+            before = len(g.records())
+            assert ask_gateway(g, f"GET {url}") == 404
+            assert g.records(before + 1)[before]["reason"] == a["reason"]
+
+
+def test_K13_is_said_and_no_place_is_promised(tmp_path):
+    p = tmp_path / "p.json"
+    p.write_text(json.dumps({"network": {"credentials": ["aws"], "custom_credentials": {"aws": {"upstream": "https://s3.us-east-1.amazonaws.com", "aws_auth": {}}}}}))
+    for args in (("--url", "/aws/x"), ("--url", "https://s3.us-east-1.amazonaws.com/x"), ("--host", "s3.us-east-1.amazonaws.com")):
+        code, a = why_json("-p", str(p), *args)
+        assert code == 1 and a["verdict"] == "deny" and "not in this version" in a["reason"] and a["credential"] == "aws" and "credential_place" not in a, a
+
+
+def test_case_68_rivals_are_told_of(tmp_path):
+    p = tmp_path / "p.json"
+    p.write_text(json.dumps({"network": {"credentials": ["a", "b"], "custom_credentials": {
+        n: {"upstream": "https://api.test", "credential_key": "env://K", "env_var": f"KEY_{n.upper()}"} for n in "ab"}}}))
+    for mine, other in ("ab", "ba"):
+        code, a = why_json("-p", str(p), "--url", f"/{mine}/x")
+        assert code == 0 and a["credential"] == mine and any(f'"{other}"' in n and "403" in n for n in a["notes"]), a
+    code, a = why_json("-p", str(p), "--host", "-", stdin="GET https://api.test/x")
+    assert code == 1 and "fit this request equally" in a[0]["reason"]
+
+
+def test_names_that_were_not_looked_up_are_noted():
+    assert "--resolve" in why("--host", "a.test")[1]
+    for args in (("--host", "10.1.2.3"), ("--host", "origin.test", "--resolve"), ("--host", "a.test", "--deny-domain", "a.test"), ("--host", "a.test", "--upstream-proxy", "p.test:1")):
+        assert "--resolve" not in why(*args)[1], args
+
+
+def test_a_question_without_its_option_is_understood():
+    assert "did you mean --host?" in why("github.com")[2] and "did you mean --url?" in why("https://github.com/x")[2]
 
 
 def test_what_the_gateway_answers_with_400_is_denied():
@@ -114,7 +176,7 @@ def test_the_policy_options_and_their_variables_count():
 
 
 def test_a_credential_asked_for_by_a_flag(rules):
-    code, a = why_json("--credential", "github", "--url", "https://api.github.com/user")
+    code, a = why_json("--credential", "github", "--url", "/github/user")
     assert code == 0 and a["route"] == "github" and a["credential"] == "github" and a["credential_place"] == "header Authorization"
     assert why("--host", "api.github.com", env={"NONO_CREDENTIAL": "github"})[0] == 1
     assert why("--host", "other.test", "--credential", "github")[0] == 0  # a credential alone does not make a list

@@ -3,6 +3,7 @@
 
 static struct buf out;
 static struct policy *policy;
+static const struct answer_more no_more = {.n_notes = 0};
 
 static void add(enum rule_list list, const char *entry)
 {
@@ -101,7 +102,6 @@ static void test_malformed_lines(void **state)
         "a.test/x",
         "GET",
         "GET a.test",
-        "GET /x",
         "G(T http://a/",
         "http://",
         "http://u@a.test/",
@@ -174,7 +174,8 @@ static void test_verdicts(void **state)
         {"TRACE http://a.test/", false, VERDICT_REFUSE, "floor:trace"},
         {"docs.test", false, VERDICT_INTERCEPT, NULL},
         {"docs.test:80", false, VERDICT_REFUSE, NULL},
-        {"https://docs.test/x/y", true, VERDICT_ALLOW, "endpoint_policy.allow[GET /x/*]"},
+        {"https://docs.test/x/y", false, VERDICT_INTERCEPT, "route:_ep"},
+        {"GET https://docs.test/x/y", true, VERDICT_ALLOW, "endpoint_policy.allow[GET /x/*]"},
         {"POST https://docs.test/x/y", false, VERDICT_REFUSE, "endpoint_policy.default"},
         {"https://docs.test/x/../y", false, VERDICT_REFUSE, "malformed-path"},
     };
@@ -201,7 +202,9 @@ static void test_the_scheme_of_a_port_is_the_route_s(void **state)
     assert_int_equal(q.facts.scheme, SCHEME_HTTP);
     question_of_host(STR("docs.test"), STR_NULL, STR("/x/y"), &q);
     question_ask(policy, &q, &a);
-    assert_true(a.allowed);
+    assert_int_equal(a.decision.verdict, VERDICT_INTERCEPT);
+    assert_non_null(strstr(a.reason, "endpoint_policy.allow[GET /x/*] allows the request"));
+    assert_non_null(strstr(a.remedy, "allow the whole host"));
     question_of_host(STR("other.test:8080"), STR_NULL, STR("/y"), &q);
     question_ask(policy, &q, &a);
     assert_int_equal(q.facts.scheme, SCHEME_HTTPS);
@@ -215,7 +218,7 @@ static void test_long_path(void **state)
     struct answer a;
     (void)state;
     memset(url, 'a', sizeof(url));
-    memcpy(url, "https://docs.test/x/", 20);
+    memcpy(url, "GET https://docs.test/x/", 24);
     question_parse(str_of(url, sizeof(url)), &q);
     question_ask(policy, &q, &a);
     assert_true(a.allowed);
@@ -229,16 +232,17 @@ static void test_text_golden(void **state)
     struct answer a;
     (void)state;
     ask("docs.test", &a, &q);
-    answer_text(&out, &q, &a, STR(""));
+    answer_text(&out, &q, &a, &no_more);
     assert_true(str_starts(buf_str(&out), STR("DENIED CONNECT docs.test:443\n  rule:   ")));
     assert_true(buf_holds(&out, "  place:  f:1:1\n  why:    host docs.test has endpoint rules"));
-    assert_true(buf_holds(&out, "not available in this version\n  route:  _ep\n"
+    assert_true(buf_holds(&out, "not available in this version\n  remedy: allow the whole host, or let the client send "
+                                "https URLs to the proxy without a CONNECT\n  route:  _ep\n"
                                 "  rules, in the order in which they are tried:\n"
                                 "    allow   GET /x/*  (f:1:2)\n"
                                 "    deny    everything else\n"));
     buf_reset(&out);
     ask("evil.test", &a, &q);
-    answer_text(&out, &q, &a, STR(""));
+    answer_text(&out, &q, &a, &no_more);
     assert_str(buf_str(&out), "DENIED CONNECT evil.test:443\n"
                               "  rule:   deny:evil.test\n"
                               "  place:  --x\n"
@@ -253,7 +257,7 @@ static void test_line_and_json_golden(void **state)
     (void)state;
     ask("evil.test", &a, &q);
     answer_line(&out, &q, &a);
-    answer_json(&out, &q, &a, STR(""));
+    answer_json(&out, &q, &a, &no_more);
     assert_str(
         buf_str(&out),
         "DENIED CONNECT evil.test:443 (deny:evil.test at --x): host evil.test is in the deny "
@@ -265,11 +269,11 @@ static void test_line_and_json_golden(void **state)
         "\"credential\":null}");
     buf_reset(&out);
     ask("bad host", &a, &q);
-    answer_json(&out, &q, &a, STR(""));
+    answer_json(&out, &q, &a, &no_more);
     assert_true(buf_holds(&out, "{\"host\":\"bad host\",\"port\":null,"));
     buf_reset(&out);
     ask("docs.test", &a, &q);
-    answer_json(&out, &q, &a, STR(""));
+    answer_json(&out, &q, &a, &no_more);
     assert_true(buf_holds(&out, "\"verdict\":\"intercept\""));
     assert_true(buf_holds(&out, "\"rules\":[{\"action\":\"allow\",\"method\":\"GET\",\"path\":"
                                 "\"/x/*\",\"origin\":\"f:1:2\"}],\"default\":\"deny\"}"));
