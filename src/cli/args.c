@@ -189,6 +189,8 @@ static bool word(struct scan *s, char *arg)
         buf_add_z(s->error, a->command->max_arguments == 1 ? "one" : "two");
     else
         buf_add_z(s->error, "options only");
+    if (a->command->id == COMMAND_WHY && !str_starts(str_from(arg), STR("-")))
+        buf_printf(s->error, "; did you mean %s?", strstr(arg, "://") ? "--url" : "--host");
     return false;
 }
 

@@ -26,17 +26,6 @@ static int failed(const char *what, struct str path, const char *why)
 
 /* ---- init ---- */
 
-/* Letters, digits and '-' within: what `--profile NAME` takes for a name. */
-static bool is_name(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-')
-            return false;
-    }
-    return s.n && s.p[0] != '-' && s.p[s.n - 1] != '-';
-}
-
 /* `path` ends in NUL and is put together again before this returns. */
 static bool make_directories(char *path)
 {
@@ -108,7 +97,7 @@ int profile_init(const struct args *args, char **envp)
     struct buf path;
     struct str name = str_from(args->words[0]);
     (void)envp;
-    if (!is_name(name))
+    if (!profile_is_name(name))
         return failed("no name of a profile:", name,
                       "names are letters, digits and - (not first or last)");
     if (builtin_profile_find(name))
@@ -127,8 +116,11 @@ int profile_init(const struct args *args, char **envp)
 static void add_name(void *owner, struct str name, const char *path)
 {
     struct buf *out = owner;
+    const struct builtin_profile *built_in = path ? NULL : builtin_profile_find(name);
     buf_printf(out, "%-20.*s  ", STR_ARG(name));
     encode_visible(out, path ? str_from(path) : STR("built-in"));
+    if (built_in && built_in->network_profile && *built_in->network_profile)
+        buf_printf(out, ", network profile %s", built_in->network_profile);
     buf_add_c(out, '\n');
 }
 

@@ -76,7 +76,8 @@ static enum err stage_identify(struct exchange *x)
     }
     return err_set(&r->err, r->identity.refusal,
                    r->identity.refusal == ERR_PROXY_AUTH
-                       ? "proxy authentication is missing or wrong: send the session token in Proxy-Authorization"
+                       ? "proxy authentication is missing or wrong: use the proxy URL of the banner or of --env-file, "
+                         "which holds the session token"
                        : "authentication is missing or wrong: send the session token as a Bearer token");
 }
 
@@ -786,8 +787,8 @@ static void log_exchange(const struct exchange *x)
     audit_id(id, 'r', r->request_number);
     if (r->has_port)
         (void)snprintf(port, sizeof(port), ":%u", r->port);
-    log_write(LOG_INFO, "%s: %.*s %.*s%s%.*s %u %s%s%.*s", id, STR_ARG(method), STR_ARG(to), port, STR_ARG(path), r->status,
-              r->end == ERR_OK ? "ok" : err_name(r->end), reason.n ? ": " : "", STR_ARG(reason));
+    log_write(LOG_INFO, "%s: %.*s%s%.*s%s%.*s%s%u %s%s%.*s", id, STR_ARG(method), method.n ? " " : "", STR_ARG(to), port,
+              STR_ARG(path), to.n || path.n ? " " : "", r->status, r->end == ERR_OK ? "ok" : err_name(r->end), reason.n ? ": " : "", STR_ARG(reason));
 }
 
 void exchange_record(struct exchange *x, enum err end)

@@ -21,6 +21,7 @@ static enum err refuse(const char *where, enum err e, int os_errno)
     const char *why = e == ERR_IN_USE && !tcp ? "address already in use: another program listens there"
                       : e == ERR_IN_USE ? "address already in use: stop the program that listens there, or choose another "
                                         "(--port 0 takes a free one)"
+                      : os_errno == EEXIST && !tcp ? "a file that is no socket has that name: remove it, or choose another"
                       : os_errno == EADDRNOTAVAIL ? "no interface of this machine has that address"
                                                   : err_errno_text(os_errno);
 
@@ -39,7 +40,8 @@ static struct str point_name(const struct listen_point *p)
     address_format(&b, &p->address);
     if (p->address.family == ADDRESS_V6)
         buf_add_c(&b, ']');
-    buf_printf(&b, ":%u", p->port);
+    if (p->port)
+        buf_printf(&b, ":%u", p->port);
     name.p = mem_dup(b.p, b.n);
     name.n = name.p ? b.n : 0;
     buf_fini(&b);

@@ -39,7 +39,7 @@ static struct secret *make_token(const struct config *c)
 static enum err open_writer(struct server *s)
 {
     const struct config *c = s->config;
-    struct str sinks[64];
+    struct str sinks[64] = {STR_NULL};
     struct errctx ctx = {0};
     size_t n = c->audit_log.n;
     enum err e;
@@ -52,7 +52,8 @@ static enum err open_writer(struct server *s)
         sinks[i] = c->audit_log.v[i].value;
     e = writer_new(sinks, n, c->log_file.value.p, &s->writer, &ctx);
     if (e != ERR_OK) {
-        (void)fprintf(stderr, "nono: %s\n", ctx.text);
+        (void)fprintf(stderr, "nono: %.*s: %s\n", n ? (int)c->audit_log.v[0].origin.n : 0,
+                      n ? c->audit_log.v[0].origin.p : "", ctx.text);
         return e;
     }
     if (writer_has_sinks(s->writer))

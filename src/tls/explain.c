@@ -83,7 +83,7 @@ static enum err unknown_issuer(const struct tls_stream *t, struct errctx *ctx)
     if (t->bad_cert)
         (void)X509_NAME_get_text_by_NID(X509_get_issuer_name(t->bad_cert), NID_commonName, cn,
                                         sizeof(cn));
-    return err_set(ctx, ERR_UPSTREAM_TLS, "certificate of %s is not trusted: unknown issuer%s%s%s",
+    return err_set(ctx, ERR_UPSTREAM_TLS, "certificate of %s is not trusted: unknown issuer%s%s%s (SSL_CERT_FILE adds trusted ones)",
                    host_of(t), cn[0] ? " '" : "", cn, cn[0] ? "'" : "");
 }
 
@@ -99,7 +99,8 @@ static enum err untrusted(const struct tls_stream *t, long verdict, struct errct
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
         return err_set(ctx, ERR_UPSTREAM_TLS,
-                       "certificate of %s is not trusted: self-signed certificate%s", host_of(t),
+                       "certificate of %s is not trusted: self-signed certificate%s (SSL_CERT_FILE "
+                       "adds trusted ones)", host_of(t),
                        verdict == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ? "" : " in its chain");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:

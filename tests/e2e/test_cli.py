@@ -98,6 +98,41 @@ def test_configuration_errors_are_1_and_name_the_place(args, say):
         assert args[0] in err
 
 
+@CASE("args, say", [
+    (["--allow-domain", "a.test,b.test"], "repeat the option"), (["--allow-domain", "x.test/path"], "write https://x.test/path"), (["--deny-domain", "x.test/path"], "host alone"),
+    (["--listen", "10.77.0.1"], "listen on 10.77.0.1: no interface"), (["--upstream-proxy", "p.test"], "--upstream-proxy: the port is missing"),
+    (["--audit-log", "/no/such/dir/a"], "--audit-log: cannot open"), (["--server-name", "a:80"], "without a port"), (["--timeout", "dns=1,connect=2"], "repeat the option"),
+    (["--deny-domain", "https://x.test"], "a URL is not accepted here"), (["--allow-domain", "https://x.test/a?q"], "query"), (["--env-file", "-"], "--output json"),
+    (["--audit-log", "fd:77"], "--audit-log")])
+def test_messages_say_what_to_write_instead(args, say):
+    code, out, err = run("proxy", *([] if "--listen" in args else ["--port", "0"]), *args)
+    assert code in (1, 2) and say in err and not out and "upstream proxy: " not in err, err
+
+
+def test_a_file_in_the_place_of_a_socket_is_named(tmp_path):
+    (tmp_path / "s").write_text("x")
+    code, _, err = run("proxy", "--listen", f"unix:{tmp_path}/s")
+    assert code == 1 and "no socket" in err and (tmp_path / "s").read_text() == "x"
+
+
+def test_a_misspelt_group_of_commands_is_recognised():
+    assert "did you mean 'nono profile'?" in run("profle", "list")[2]
+
+
+def test_a_guessable_password_is_warned_of_and_silent_hides_it(tmp_path):
+    for args, env, want in ((["--pass", "short"], {}, "--pass"), ([], {"NONO_PROXY_PASS": "1234567"}, "NONO_PROXY_PASS"), (["--pass", "long enough"], {}, ""), (["-s", "--pass", "x"], {}, "")):
+        with Process("proxy", "--port", "0", "--env-file", str(tmp_path / "e"), *args, tmp=tmp_path, env=env, ready=lambda p: (tmp_path / "e").exists()) as p:
+            p.end()
+            assert (f"  [nono] {want}: the password is shorter than 8 bytes" in p.err if want else "password" not in p.err), p.err
+        (tmp_path / "e").unlink()
+
+
+def test_the_banner_tells_of_the_bypass_list_and_the_env_file(tmp_path):
+    with Gateway("--upstream-proxy", "127.0.0.1:1", "--upstream-bypass", "a.test,*.b.test", "--env-file", str(tmp_path / "e")) as g:
+        assert re.search(r"upstream proxy: 127\.0\.0\.1:1 .*, but not for a\.test, \*\.b\.test\n", g.banner), g.banner
+        assert f"also in {tmp_path}/e\n" in g.banner
+
+
 @CASE("name, value, code", [("NONO_PORT", "x", 2), ("NONO_LISTEN", "here", 2), ("NONO_WORKERS", "x", 2), ("NONO_DRAIN_TIMEOUT", "x", 2), ("NONO_TIMEOUT", "x=1", 2),
                             ("NONO_OUTPUT", "xml", 2), ("NONO_LOG_FORMAT", "x", 2), ("NONO_LOG", "loud", 2), ("NONO_PROXY_MAX_CONNECTIONS", "x", 2), ("NONO_ALLOW_DOMAIN", "*corp", 1),
                             ("NONO_DENY_DOMAIN", "a..b", 1), ("NONO_UPSTREAM_PROXY", "x", 1), ("NONO_PROFILE", "no-such-profile", 1), ("NONO_NETWORK_PROFILE", "no-such-profile", 1)])
