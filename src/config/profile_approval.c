@@ -99,7 +99,7 @@ static void check_chain(const struct json *b, const struct path *path, struct pr
 }
 
 /* Nobody can answer in no time (decision O9). */
-void check_answer_time(const struct json *holder, const struct path *path, struct problems *p)
+static void check_answer_time(const struct json *holder, const struct path *path, struct problems *p)
 {
     uint64_t n;
     if (tree_number(holder, "timeout_secs", &n) && n == 0)

@@ -45,6 +45,16 @@ static void check_method(const struct json *method, const struct path *path, str
     }
 }
 
+/* A rule, unlike a back end, may give no time at all: whoever is asked is late then. */
+static void remark_no_time(const struct json *rule, const struct path *path, struct problems *p)
+{
+    uint64_t n;
+    if (tree_number(rule, "timeout_secs", &n) && n == 0)
+        remark(p, PATH_KEY(path, STR("timeout_secs")), &tree_get(rule, "timeout_secs")->at,
+               "leave it out for the time that holds otherwise",
+               "timeout_secs is 0: nobody can answer in time, and the request is refused");
+}
+
 static void check_rule(const struct json *rule, const struct path *path, struct problems *p)
 {
     const struct json *method = tree_of(rule, "method", JSON_STRING);
@@ -53,7 +63,7 @@ static void check_rule(const struct json *rule, const struct path *path, struct 
     struct errctx why = {0};
     if (method)
         check_method(method, PATH_KEY(path, STR("method")), p);
-    check_answer_time(rule, path, p);
+    remark_no_time(rule, path, p);
     if (!pattern)
         return;
     if (glob_compile(pattern->text, GLOB_SEGMENT, &glob, &why))
@@ -72,7 +82,7 @@ static const char *const policy_lists[] = {"deny", "approve", "allow"};
 
 void check_endpoint_policy(const struct json *policy, const struct path *path, struct problems *p)
 {
-    check_answer_time(tree_get(policy, "default"), PATH_KEY(path, STR("default")), p);
+    remark_no_time(tree_get(policy, "default"), PATH_KEY(path, STR("default")), p);
     for (size_t i = 0; i < ARRAY_LEN(policy_lists); i++)
         check_endpoint_list(tree_get(policy, policy_lists[i]),
                             PATH_KEY(path, str_from(policy_lists[i])), p);

@@ -62,8 +62,6 @@ void note_captures(const struct json *tree, struct problems *p);
 void check_providers(const struct json *tree, bool merged, struct problems *p);
 void check_approvals(const struct json *tree, bool merged,
                      struct problems *p); /* profile_approval.c */
-/* `timeout_secs` of whatever asks somebody. */
-void check_answer_time(const struct json *holder, const struct path *path, struct problems *p);
 /* Whether an approval back end of that name exists. */
 bool approval_known(const struct json *tree, struct str name);
 /* An `endpoint_policy` or a list of endpoint rules. `service` for sentences. */
