@@ -1,10 +1,16 @@
 /* The load generator. One thread, epoll, one line of JSON at the end.
  *
- *   load MODE --proxy A:P --target HOST:PORT [--connections N] [--seconds S | --count N] [--auth
- * BASE64] [--raw] connect   a new tunnel each: CONNECT, one request and its answer through it,
- * close forward   keep-alive connections, absolute-form GET after GET down, up  bytes through open
- * tunnels idle      open --count tunnels (32 at a time), one request through each, say "held N",
- * hold until stdin ends
+ *   load MODE --proxy A:P --target HOST:PORT [--connections N] [--seconds S | --count N]
+ *             [--auth BASE64] [--raw]
+ *   connect   a new tunnel each: CONNECT, one request and its answer through it, close
+ *   forward   keep-alive connections, absolute-form GET after GET
+ *   down, up  bytes through open tunnels
+ *   idle      open --count tunnels (32 at a time), one request through each, say "held N", hold
+ *             until stdin ends
+ *   reverse   keep-alive connections, GET --path with Authorization: Bearer --token
+ *   events    the same, one answer a stream of server-sent events: --path ends in /events
+ *   --rate R (forward, reverse): so many requests a second in all; a latency counts from the moment
+ *             its request was due
  *   --raw: the proxy is a plain TCP forwarder, no CONNECT is sent (down, up, connect, idle)
  *
  *   load start --proxy A:P [--cpu N] -- COMMAND…   microseconds from fork to the first byte of an
@@ -18,19 +24,33 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum mode { MODE_CONNECT, MODE_FORWARD, MODE_DOWN, MODE_UP, MODE_IDLE, MODE_START, MODE_COUNT };
-static const char *const mode_names[MODE_COUNT] = {"connect", "forward", "down",
-                                                   "up",      "idle",    "start"};
+enum mode {
+    MODE_CONNECT,
+    MODE_FORWARD,
+    MODE_REVERSE,
+    MODE_EVENTS,
+    MODE_DOWN,
+    MODE_UP,
+    MODE_IDLE,
+    MODE_START,
+    MODE_COUNT
+};
+static const char *const mode_names[MODE_COUNT] = {"connect", "forward", "reverse", "events",
+                                                   "down",    "up",      "idle",    "start"};
+enum { STEPS = 64 }; /* of a latency, per power of two */
 
 enum step { STEP_TUNNEL, STEP_ANSWER, STEP_BYTES, STEP_HELD };
 struct conn {
     int fd; /* -1: unused */
     enum step step;
+    bool streaming;  /* events: the head and the first one came */
     uint64_t started;
     size_t got;
+    struct conn *next_free;
     char in[1000];
 };
 
@@ -41,28 +61,33 @@ static struct {
     uint64_t connections, count, opened, deadline;
     char head[1024], request[1024]; /* the CONNECT, and what goes through it or is forwarded */
     size_t head_len, request_len;
-    int epoll;
+    int epoll, timer;
     bool over;
+    uint64_t due, every; /* --rate */
+    struct conn *first_free, *last_free;
 } l;
 static struct {
     uint64_t ops, bytes, errors, reopened;
-    uint64_t latency[64 * 16]; /* 16 steps per power of two, in ns */
+    struct times {
+        uint64_t n, slots[64 * STEPS]; /* ns */
+    } latency, first;                  /* first: from the request to the first event */
 } seen;
 static char bytes[256 * 1024];
 
-static unsigned latency_slot(uint64_t ns)
+static void times_add(struct times *t, uint64_t ns)
 {
-    unsigned top = 63u - (unsigned)__builtin_clzll(ns | 16);
-    return top * 16 + (unsigned)(ns >> (top - 4) & 15);
+    unsigned top = 63u - (unsigned)__builtin_clzll(ns | STEPS);
+    t->slots[(top * STEPS + (unsigned)(ns >> (top - 6) & (STEPS - 1)))]++;
+    t->n++;
 }
 
-static double latency_us(double quantile)
+static double times_us(const struct times *t, double quantile)
 {
-    uint64_t want = (uint64_t)(quantile * (double)seen.ops), sum = 0;
-    for (unsigned i = 0; i < 64 * 16; i++) {
-        sum += seen.latency[i];
+    uint64_t want = (uint64_t)(quantile * (double)t->n), sum = 0;
+    for (unsigned i = 0; t->n && i < 64 * STEPS; i++) {
+        sum += t->slots[i];
         if (sum > want)
-            return (double)((16ull + i % 16) << (i / 16 - 4)) / 1000.0;
+            return (double)((STEPS + (uint64_t)i % STEPS) << (i / STEPS - 6)) / 1000.0;
     }
     return 0;
 }
@@ -86,6 +111,40 @@ static void conn_talk(struct conn *c)
     }
 }
 
+static bool has_no_tunnel(void)
+{
+    return l.mode == MODE_FORWARD || l.mode == MODE_REVERSE || l.mode == MODE_EVENTS;
+}
+
+/* With --rate: a request that is due, or a place behind those that wait for one. */
+static void conn_rest(struct conn *c)
+{
+    if (l.due <= now_ns()) {
+        c->started = l.due;
+        l.due += l.every;
+        conn_talk(c);
+        return;
+    }
+    c->next_free = NULL;
+    if (l.first_free)
+        l.last_free->next_free = c;
+    else
+        l.first_free = c;
+    l.last_free = c;
+}
+
+static void on_timer(void)
+{
+    uint64_t times;
+    (void)!read(l.timer, &times, sizeof(times));
+    while (l.first_free && l.due <= now_ns()) {
+        struct conn *c = l.first_free;
+        l.first_free = c->next_free;
+        conn_rest(c);
+    }
+    l.over = l.over || now_ns() >= l.deadline;
+}
+
 /* The connect blocks: on loopback it needs nothing of the proxy but room in its backlog. */
 static void conn_open(struct conn *c)
 {
@@ -100,7 +159,9 @@ static void conn_open(struct conn *c)
         die("connect to the proxy");
     epoll_watch(l.epoll, c->fd, EPOLLIN, c);
     l.opened++;
-    if (l.raw || l.mode == MODE_FORWARD) {
+    if (l.every) {
+        conn_rest(c);
+    } else if (l.raw || has_no_tunnel()) {
         conn_talk(c);
     } else {
         c->step = STEP_TUNNEL;
@@ -128,7 +189,8 @@ static void conn_finished(struct conn *c)
 {
     uint64_t now = now_ns();
     seen.ops++;
-    seen.latency[latency_slot(now - c->started)]++;
+    if (l.mode != MODE_EVENTS)
+        times_add(&seen.latency, now - c->started);
     l.over = l.over || (l.count ? seen.ops >= l.count : now >= l.deadline);
     if (l.mode == MODE_IDLE) {
         c->step = STEP_HELD;
@@ -136,10 +198,34 @@ static void conn_finished(struct conn *c)
         conn_close(c);
         if (!l.over)
             conn_open(c);
+    } else if (l.every) {
+        conn_rest(c);
     } else if (!l.over) {
         c->started = now;
         conn_talk(c);
     }
+}
+
+/* Every event that is here whole; true when the last one was. */
+static bool conn_events(struct conn *c)
+{
+    static const char mark[] = "data: ", end[] = "0\r\n\r\n";
+    char *at = c->in, *stop = c->in + c->got, *p;
+    uint64_t now = now_ns();
+
+    while ((p = memmem(at, (size_t)(stop - at), mark, 6)) && stop - p >= 28) {
+        times_add(&seen.latency, now - strtoull(p + 6, NULL, 10));
+        if (!c->streaming)
+            times_add(&seen.first, now - c->started);
+        c->streaming = true;
+        at = p + 28;
+    }
+    c->got = (size_t)(stop - at);
+    memmove(c->in, at, c->got);
+    if (!c->streaming || c->got < 5 || memcmp(c->in + c->got - 5, end, 5) != 0)
+        return false;
+    c->streaming = false;
+    return true;
 }
 
 /* A whole message in the buffer? */
@@ -176,8 +262,8 @@ static void on_event(struct conn *c, uint32_t events)
     ssize_t n = recv(c->fd, c->in + c->got, sizeof(c->in) - 1 - c->got, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n == 0 && l.mode == MODE_FORWARD &&
-        c->got == 0) { /* allowed between two requests; counted */
+    if (n == 0 && has_no_tunnel() &&
+        c->got == 0 && !c->streaming) { /* allowed between two requests; counted */
         seen.reopened++;
         conn_close(c);
         conn_open(c);
@@ -190,8 +276,13 @@ static void on_event(struct conn *c, uint32_t events)
     c->got += (size_t)n;
     c->in[c->got] = 0;
     bool good;
-    if (!conn_message(c, &good))
+    if (l.mode == MODE_EVENTS && c->step == STEP_ANSWER) {
+        good = c->streaming || c->got < 12 || !memcmp(c->in + 8, " 200", 4);
+        if (good && !conn_events(c))
+            return;
+    } else if (!conn_message(c, &good)) {
         return;
+    }
     if (!good)
         conn_broken(c);
     else if (c->step == STEP_TUNNEL)
@@ -209,8 +300,12 @@ static void turn(void)
         seen.errors++;
         l.over = true;
     }
-    for (int i = 0; i < n; i++)
-        on_event(events[i].data.ptr, events[i].events);
+    for (int i = 0; i < n; i++) {
+        if (!events[i].data.ptr)
+            on_timer();
+        else
+            on_event(events[i].data.ptr, events[i].events);
+    }
 }
 
 static void hold(struct conn *conns)
@@ -232,10 +327,10 @@ static void report(double seconds)
 {
     printf(
         "{\"ops\": %llu, \"bytes\": %llu, \"seconds\": %.4f, \"errors\": %llu, \"reopened\": %llu, "
-        "\"p50_us\": %.1f, \"p99_us\": %.1f}\n",
+        "\"p50_us\": %.1f, \"p99_us\": %.1f, \"first_us\": %.1f}\n",
         (unsigned long long)seen.ops, (unsigned long long)seen.bytes, seconds,
-        (unsigned long long)seen.errors, (unsigned long long)seen.reopened, latency_us(0.5),
-        latency_us(0.99));
+        (unsigned long long)seen.errors, (unsigned long long)seen.reopened,
+        times_us(&seen.latency, 0.5), times_us(&seen.latency, 0.99), times_us(&seen.first, 0.5));
 }
 
 static bool answers(void)
@@ -286,6 +381,19 @@ static int start(char **argv)
     return up ? 0 : 1;
 }
 
+static void pace(double rate)
+{
+    if (rate <= 0)
+        return;
+    l.every = (uint64_t)(1e9 / rate);
+    l.due = now_ns() + 20000000;
+    struct itimerspec t = {{0, (long)l.every}, {0, (long)l.every}};
+    l.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (l.timer < 0 || timerfd_settime(l.timer, 0, &t, NULL))
+        die("timerfd");
+    epoll_watch(l.epoll, l.timer, EPOLLIN, NULL);
+}
+
 static void prepare(char **argv)
 {
     const char *target = arg_text(argv, "--target", "127.0.0.1:80"),
@@ -298,15 +406,22 @@ static void prepare(char **argv)
                          "CONNECT %s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: Basic %s\r\n"
                          "User-Agent: load\r\n\r\n",
                          target, target, auth);
-    bool forward = l.mode == MODE_FORWARD;
+    bool forward = l.mode == MODE_FORWARD, bearer = l.mode == MODE_REVERSE || l.mode == MODE_EVENTS;
+    const char *scheme = forward ? "Proxy-Authorization: Basic "
+                         : bearer ? "Authorization: Bearer "
+                                  : "";
+    if (bearer)
+        auth = arg_text(argv, "--token", "none");
     l.request_len = (size_t)snprintf(
         l.request, sizeof(l.request),
-        "GET %s%s/some/path?query=1 HTTP/1.1\r\nHost: %s\r\n%s%s%sUser-Agent: load\r\n"
+        "GET %s%s%s HTTP/1.1\r\nHost: %s\r\n%s%s%sUser-Agent: load\r\n"
         "Accept: */*\r\n\r\n",
-        forward ? "http://" : "", forward ? target : "", target,
-        forward ? "Proxy-Authorization: Basic " : "", forward ? auth : "", forward ? "\r\n" : "");
+        forward ? "http://" : "", forward ? target : "",
+        arg_text(argv, "--path", "/some/path?query=1"), target, scheme, *scheme ? auth : "",
+        *scheme ? "\r\n" : "");
     l.epoll = epoll_create1(EPOLL_CLOEXEC);
     l.deadline = now_ns() + (uint64_t)(arg_number(argv, "--seconds", 1) * 1e9);
+    pace(arg_number(argv, "--rate", 0));
 }
 
 int main(int argc, char **argv)
@@ -314,7 +429,7 @@ int main(int argc, char **argv)
     for (l.mode = 0; l.mode < MODE_COUNT && (argc < 2 || strcmp(argv[1], mode_names[l.mode]) != 0);)
         l.mode++;
     if (l.mode == MODE_COUNT) {
-        fputs("load connect|forward|down|up|idle|start …\n", stderr);
+        fputs("load connect|forward|reverse|events|down|up|idle|start …\n", stderr);
         return 2;
     }
     struct rlimit files;

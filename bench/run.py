@@ -5,15 +5,17 @@ Everything runs in a network, mount and process namespace of its own, which take
 under test has one core, load generator and origin another. A cell is one proxy, freshly started, under one load; cells are
 interleaved round by round, and what is compared is the proxy's CPU time per operation, from a control group of its own.
 """
-import argparse, base64, contextlib, ctypes, glob, json, os, platform, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
+import argparse, base64, collections, contextlib, ctypes, glob, json, os, platform, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ORIGIN, PROXY_PORT = "10.77.0.1", 3128
-HTTP, SOURCE, SINK = (f"{ORIGIN}:{p}" for p in (8080, 8081, 8082))
+HTTP, SOURCE, SINK, HTTPS = (f"{ORIGIN}:{p}" for p in (8080, 8081, 8082, 8443))
 PROXY = f"127.0.0.1:{PROXY_PORT}"
 NAMED = "api.bench.test:8080"
 AUTH = base64.b64encode(b"nono:bench").decode()
+TLS_NAME = "api.bench.test"
+TOKEN, SECRET = "4f" * 32, "sk-bench-" + "r" * 40  # what the client shows on the reverse path, and what the origin must see
 GROUP_ROOTS = ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup")
 
 
@@ -51,12 +53,31 @@ def network(work):
     sh("ip", "link", "set", "lo", "up")
     sh("ip", "addr", "add", f"{ORIGIN}/32", "dev", "lo")
     # Some 15 000 connections a second: without this the search for a free port past all that wait is what gets measured.
-    settings = {"tcp_max_tw_buckets": "500", "ip_local_port_range": "2000 65000", "tcp_max_syn_backlog": "8192"}
+    # The ports that are listened on are kept out of the range: a connection to oneself is one that succeeds before anybody listens.
+    settings = {"tcp_max_tw_buckets": "500", "ip_local_port_range": "2000 65000", "tcp_max_syn_backlog": "8192",
+                "ip_local_reserved_ports": f"{PROXY_PORT},8080-8082,8443"}
     for name, value in settings.items():
         Path("/proc/sys/net/ipv4", name).write_text(value)
     Path("/proc/sys/net/core/somaxconn").write_text("4096")
     (work / "resolv.conf").write_text("nameserver 127.0.0.1\n")
     sh("mount", "--bind", str(work / "resolv.conf"), os.path.realpath("/etc/resolv.conf"))
+
+
+def certificates(work):
+    """A CA, and a certificate of its for the origin's name."""
+    def openssl(*a):
+        subprocess.run(["openssl", *a], cwd=work, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=bench", "-days", "2")
+    openssl("req", *key, "-keyout", "origin.key", "-out", "origin.csr", "-subj", f"/CN={TLS_NAME}")
+    (work / "san").write_text(f"subjectAltName=DNS:{TLS_NAME}\n")
+    openssl("x509", "-req", "-in", "origin.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "san", "-out", "origin.pem")
+
+
+def touch_memory():
+    """On a virtual machine memory that was never used costs several times what used memory does, and the file that an audit grows into would be made of it."""
+    available = next(int(r.split()[1]) * 1024 for r in Path("/proc/meminfo").read_text().splitlines() if r.startswith("MemAvailable:"))
+    subprocess.run([sys.executable, "-c", f"b = bytearray({min(2 << 30, available // 4)}); b[::4096] = b'x' * len(b[::4096])"], check=False)
 
 
 # ---------------------------------------------------------------- CPU time
@@ -145,8 +166,8 @@ class Proxies:
     Ours with what it is for: authentication, ten rules, audit to a file. The others in their best case: no log unless the name says so.
     """
 
-    def __init__(self, build, work):
-        self.build, self.work = build, work
+    def __init__(self, build, work, before):
+        self.build, self.work, self.before_binary = build, work, before
         self.rules = [f"h{i}.bench.test" for i in range(8)] + ["api.bench.test", ORIGIN]
 
     def command(self, name):
@@ -163,11 +184,18 @@ class Proxies:
         if variant == "100,000 rules":
             rules += [f"n{i}.r.test" for i in range(100_000 - len(rules))]
         workers = "2" if variant == "2 workers" else "1"
-        argv = [str(self.build / "nono"), "proxy", "--listen", PROXY, "--pass", "bench", "--workers", workers]
+        reverse = variant.startswith("reverse")
+        argv = [str(self.build / "nono"), "proxy", "--listen", PROXY, "--pass", TOKEN if reverse else "bench", "--workers", workers]
+        if reverse:
+            service = {"upstream": f"https://{TLS_NAME}:8443", "credential_key": "env://BENCH_KEY", "tls_ca": f"{self.work}/ca.pem", "env_var": "BENCH_TOKEN"}
+            argv += ["-p", self.conf("reverse.json", json.dumps({"network": {"custom_credentials": {"bench": service}, "credentials": ["bench"]}}))]
         argv += [f"--allow-domain={r}" for r in rules]
         audit = self.work / "audit.ndjson"
         audit.unlink(missing_ok=True)
-        return argv if variant == "no audit" else [*argv, "--audit-log", str(audit)]
+        return argv if variant.endswith("no audit") else [*argv, "--audit-log", str(audit)]
+
+    def before(self, variant):
+        return [self.before_binary, *self.nono(variant)[1:]]
 
     def relay(self, _):
         return [str(self.build / "bench" / "relay"), "--listen", PROXY, "--origin", HTTP]
@@ -195,17 +223,21 @@ listen l
         for d in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
             (self.work / d).mkdir(exist_ok=True)
         temp = "".join(f"{d}_temp_path {self.work}/{d if d != 'client_body' else 'body'};" for d in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        forward = 'location / { proxy_pass http://origin; proxy_set_header Connection ""; proxy_set_header Host $http_host; }'
+        upstream = f"""
+            proxy_pass https://origin/; proxy_set_header Connection ""; proxy_set_header Host {TLS_NAME}:8443;
+            proxy_set_header Authorization "Bearer {SECRET}"; proxy_ssl_verify on; proxy_ssl_trusted_certificate {self.work}/ca.pem;
+            proxy_ssl_name {TLS_NAME}; proxy_ssl_server_name on; proxy_ssl_session_reuse on; proxy_ssl_protocols TLSv1.2 TLSv1.3;"""
+        reverse = f"location /bench/ {{ {upstream} }} location /bench/stream/ {{ proxy_buffering off; {upstream} }}"
         return ["nginx", "-e", "/dev/null", "-c", self.conf("nginx.conf", f"""
 daemon off; user root; worker_processes 1; pid {self.work}/nginx.pid; error_log /dev/null crit;
 events {{ worker_connections 16384; }}
 http {{
     access_log {log}; keepalive_requests 1000000000; {temp}
-    upstream origin {{ server {HTTP}; keepalive 512; keepalive_requests 1000000000; }}
+    upstream origin {{ server {HTTPS if variant == "reverse" else HTTP}; keepalive 512; keepalive_requests 1000000000; }}
     server {{
-        listen {PROXY} backlog=4096;
-        location / {{
-            proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-        }}
+        listen {PROXY} backlog=4096; proxy_http_version 1.1;
+        {reverse if variant == "reverse" else forward}
     }}
 }}
 """)]
@@ -267,9 +299,9 @@ shutdown_lifetime 0 seconds
 
 # ---------------------------------------------------------------- a bench run
 class Bench:
-    def __init__(self, build, work, quick):
+    def __init__(self, build, work, quick, before=None):
         self.build, self.work, self.quick = build, work, quick
-        self.proxies = Proxies(build, work)
+        self.proxies = Proxies(build, work, before)
         cores = sorted(os.sched_getaffinity(0))
         self.cores, self.load_core, self.proxy_core = cores, cores[0], cores[min(1, len(cores) - 1)]
         self.seconds, self.warm = (0.8, 0.25) if quick else (2.0, 0.5)
@@ -287,16 +319,17 @@ class Bench:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             if group:
                 group.enter()
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work), "TMPDIR": str(self.work)}
+        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work), "TMPDIR": str(self.work), "BENCH_KEY": SECRET}
         return subprocess.Popen(argv, preexec_fn=child, env=env, **({"stdin": subprocess.DEVNULL} | more))
 
     def origin(self):
         argv = [str(self.build / "bench" / "origin"), "--http", HTTP, "--source", SOURCE, "--sink", SINK, "--dns", "127.0.0.1:53", "--answer", ORIGIN]
+        argv += ["--https", HTTPS, "--cert", f"{self.work}/origin.pem", "--key", f"{self.work}/origin.key", "--secret", SECRET]
         return self.spawn(argv, self.load_core)
 
-    def load(self, mode, *args, limit=20, core=None, **options):
+    def load(self, mode, *args, limit=20, core=None, proxy=PROXY, **options):
         """Run the load generator to its end and give what it reports."""
-        argv = [str(self.build / "bench" / "load"), mode, "--proxy", PROXY, "--auth", AUTH]
+        argv = [str(self.build / "bench" / "load"), mode, "--proxy", proxy, "--auth", AUTH]
         argv += [x for k, v in options.items() for x in (f"--{k}", str(v))]
         p = self.spawn([*argv, *args], self.load_core if core is None else core, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -370,7 +403,7 @@ class Bench:
     def add(self, workload, name, value, seen=None):
         cell = self.results.setdefault(workload, {}).setdefault(name, {"values": []})
         cell["values"].append(value)
-        for k in ("p50_us", "p99_us"):
+        for k in ("p50_us", "p99_us", "first_us"):
             if seen and seen.get(k):
                 cell.setdefault(k, []).append(seen[k])
         if seen and seen.get("seconds"):
@@ -393,6 +426,54 @@ class Bench:
         if per <= 0:
             raise Bad("nothing was done")
         self.add(workload, name, best["cpu"] / per, best)
+
+    def latency(self, workload, name, rates, **options):
+        """The p99 at a load below saturation: a quarter of what nginx came to in the first round, or 5000 a second. "direct" goes to the origin
+        without a proxy and without TLS."""
+        rate = rates.setdefault(workload, self.rate_of(workload.removesuffix(" latency"), "nginx reverse") * 0.25)
+        best = None
+        for _ in range(2):
+            self.settle()
+            with self.through(name) as (group, at):
+                self.load("reverse", **options, proxy=at, rate=rate, seconds=self.warm)
+                seen = self.measure(group, "reverse", **options, proxy=at, rate=rate, seconds=self.seconds)
+            if best is None or seen["p99_us"] < best["p99_us"]:
+                best = seen
+        if best["ops"] < 0.8 * rate * self.seconds:
+            raise Bad(f"{best['ops'] / self.seconds:.0f} requests a second instead of {rate:.0f}")
+        self.add(workload, name, best["p99_us"], best)
+
+    def events(self, name):
+        """From the origin's sending of an event to the client's having it, and from the request to the first event."""
+        best = None
+        for _ in range(2):
+            self.settle()
+            with self.through(name) as (group, at):
+                options = dict(connections=1, target=PROXY, token=TOKEN, path="/bench/stream/events", proxy=at)
+                self.load("events", **options, seconds=self.warm)
+                seen = self.measure(group, "events", **options, seconds=self.seconds)
+            if best is None or seen["p50_us"] < best["p50_us"]:
+                best = seen
+        self.add("events", name, best["p50_us"], best)
+        self.add("first event", name, best["first_us"])
+
+    def rate_of(self, workload, name):
+        rates = self.results.get(workload, {}).get(name, {}).get("rate")
+        return rates[0] if rates else 20000
+
+    @contextlib.contextmanager
+    def through(self, name):
+        """A proxy and where it listens, or the origin itself."""
+        if name == "direct":
+            group = Group(self.work.name)
+            group.root = os.getpid()
+            try:
+                yield group, HTTP
+            finally:
+                group.close()
+        else:
+            with self.proxy(name) as group:
+                yield group, PROXY
 
     def idle(self, name):
         """Memory per held tunnel, and the cost of a CONNECT with and without them, in one process."""
@@ -449,11 +530,19 @@ class Bench:
 # ---------------------------------------------------------------- what is measured, and what it must come to
 class Workload:
     def __init__(self, name, unit, run, peers, extra=()):
-        self.name, self.unit, self.run, self.peers, self.extra = name, unit, run, peers, extra
+        self.name, self.unit, self.run, self.peers, self.extra = name, unit, run, peers, list(extra)
 
 
 def plain(workload, mode, **options):
     return lambda bench, name: bench.cell(workload, name, mode, **options | ({"raw": ""} if name == "haproxy" else {}))
+
+
+REVERSE = dict(target=PROXY, token=TOKEN, path="/bench/some/path?query=1")
+RATES = {}
+
+
+def latency(n):
+    return lambda bench, name: bench.latency(f"reverse {n} latency", name, RATES, **REVERSE, connections=n)
 
 
 WORKLOADS = [
@@ -463,13 +552,20 @@ WORKLOADS = [
     Workload("connect by name", "us", plain("connect by name", "connect", connections=32, target=NAMED), ["nono", "trafficserver", "nono 100,000 rules"]),
     Workload("forward 64", "us", plain("forward 64", "forward", connections=64, target=HTTP), ["nono", "nginx", "relay", "nono no audit"], ["nginx log"]),
     Workload("forward 256", "us", plain("forward 256", "forward", connections=256, target=HTTP), ["nono", "nginx", "relay"]),
+    Workload("reverse 64", "us", plain("reverse 64", "reverse", **REVERSE, connections=64), ["nono reverse", "nginx reverse", "nono reverse, no audit"]),
+    Workload("reverse 256", "us", plain("reverse 256", "reverse", **REVERSE, connections=256), ["nono reverse", "nginx reverse"]),
+    *(Workload(f"reverse {n} latency", "us", latency(n), ["nono reverse", "nginx reverse", "direct"]) for n in (64, 256)),
+    Workload("events", "us", lambda b, n: b.events(n), ["nono reverse", "nginx reverse", "direct"]),
     Workload("idle", "KB", lambda b, n: b.idle(n), ["nono", "relay"]),
     Workload("start", "ms", lambda b, n: b.start(n), ["nono", "nginx"], ["tinyproxy"]),
     Workload("workers", "1/s", lambda b, n: b.workers(n), ["nono", "nono 2 workers"]),
 ]
 UNITS = {"bulk": "s/GB", "idle memory": "KB", "start": "ms", "workers": "op/s"}
 
-# (workload, ours, against or None for an absolute value, at most, at least)
+# (workload, ours, against, at most, at least). Against: a name: the ratio to it; None: the value; Less(name): the difference; Added(base, peer):
+# what ours adds to the base, as a ratio to what the peer adds.
+Less = collections.namedtuple("Less", "name")
+Added = collections.namedtuple("Added", "base peer")
 GOALS = [
     ("bulk", "nono", "haproxy", 1.05, None),
     ("bulk", "nono", "relay", 1.10, None),
@@ -480,6 +576,13 @@ GOALS = [
     ("forward 64", "nono", "relay", 1.30, None),
     ("forward 256", "nono", "nginx", 1.00, None),
     ("forward 256", "nono", "relay", 1.30, None),
+    ("reverse 64", "nono reverse", "nginx reverse", 1.00, None),
+    ("reverse 256", "nono reverse", "nginx reverse", 1.00, None),
+    ("reverse 64", "nono reverse", "nono reverse, no audit", 1.05, None),
+    ("reverse 64 latency", "nono reverse", Added("direct", "nginx reverse"), 1.10, None),
+    ("reverse 256 latency", "nono reverse", Added("direct", "nginx reverse"), 1.10, None),
+    ("events", "nono reverse", Less("direct"), 300, None),
+    ("first event", "nono reverse", Less("direct"), 300, None),
     ("idle memory", "nono", None, 1.5, None),
     ("start", "nono", None, 10.0, None),
     ("connect", "nono", "nono no audit", 1.05, None),
@@ -509,9 +612,29 @@ def ratio(results, workload, ours, against):
     values = results.get(workload, {}).get(ours, {}).get("values")
     if not values or against is None:
         return statistics.median(values) if values else None
+    cells = results.get(workload, {})
+    if isinstance(against, Less):
+        others = cells.get(against.name, {}).get("values")
+        return statistics.median(a - b for a, b in zip(values, others)) if others else None
+    if isinstance(against, Added): # of medians: a single round's difference may be next to nothing
+        base, peer = (cells.get(n, {}).get("values") for n in against)
+        return added(values, base, peer) if base and peer else None
     w, name = against if isinstance(against, tuple) else (workload, against)
     others = results.get(w, {}).get(name, {}).get("values")
     return statistics.median(a / b for a, b in zip(values, others)) if others else None
+
+
+def added(ours, base, peer):
+    floor = statistics.median(base)
+    return (statistics.median(ours) - floor) / max(1.0, statistics.median(peer) - floor)
+
+
+def against_text(against):
+    if isinstance(against, Less):
+        return f"less {against.name}"
+    if isinstance(against, Added):
+        return f"{against.peer}, added to {against.base}"
+    return " + ".join(against) if isinstance(against, tuple) else against
 
 
 def judge(bench):
@@ -527,7 +650,7 @@ def judge(bench):
             verdict += f" (but others had {noise:.0%} of the core)"
         if workload == "workers" and len(bench.cores) < 4:
             verdict = f"not judged: {len(bench.cores)} cores (ratio of operations per CPU second, 1.0 is no loss)"
-        other = " + ".join(against) if isinstance(against, tuple) else against
+        other = against_text(against)
         rows.append({"workload": workload, "ours": ours, "against": other, "value": round(value, 3),
                      "goal": f"<= {most}" if most is not None else f">= {least}", "verdict": verdict})
     return rows
@@ -541,9 +664,14 @@ def show(bench, rows):
             print(f"{workload:<22} {name:<20} {statistics.median(c['values']):>10.3f} {min(c['values']):>10.3f}  {UNITS.get(workload, 'us'):<5} {tail}")
     print(f"\n{'goal':<66} {'value':>8}  {'wanted':<8}")
     for r in rows:
-        unit = "" if r["against"] else " " + UNITS.get(r["workload"], "us")
-        what = f"{r['workload']}: {r['ours']}" + (f" / {r['against']}" if r["against"] else "")
+        unit = "" if r["against"] and not r["against"].startswith("less ") else " " + UNITS.get(r["workload"], "us")
+        what = f"{r['workload']}: {r['ours']}" + (f" {'' if r['against'].startswith('less ') else '/ '}{r['against']}" if r["against"] else "")
         print(f"{what:<66} {r['value']:>8.3f}  {r['goal']:<8}{unit} {r['verdict']}")
+    for workload, cells in bench.results.items():
+        for name in cells if bench.proxies.before_binary else ():
+            if name.startswith("nono"):
+                value = ratio(bench.results, workload, name, "before" + name.removeprefix("nono"))
+                print(f"{workload + ': ' + name + ' / before':<66} {value:>8.3f}" if value else "")
     for p in bench.problems:
         print(f"problem: {p}")
     if bench.foreign:
@@ -551,11 +679,19 @@ def show(bench, rows):
         print(f"others had {statistics.median(shares):.0%} (at most {max(shares):.0%}) of the proxy's core; below 5 % is quiet")
 
 
+def names(workload, args):
+    """Ours, its older self right behind it, peers, and in a full run what is only shown."""
+    both = [n for p in workload.peers for n in (p, *(["before" + p.removeprefix("nono")] if args.before and p.startswith("nono") else []))]
+    return both + ([] if args.quick or args.before else workload.extra)
+
+
 def inside(args):
     work = Path(os.environ["NONO_BENCH_DIR"])
     build = Path(args.build).resolve()
     network(work)
-    bench = Bench(build, work, args.quick)
+    certificates(work)
+    touch_memory()
+    bench = Bench(build, work, args.quick, args.before)
     wanted = [w for w in WORKLOADS if not args.only or any(o in w.name for o in args.only)]
     if not wanted:
         sys.exit(f"no such workload; there are: {', '.join(w.name for w in WORKLOADS)}")
@@ -567,7 +703,7 @@ def inside(args):
     try:
         for r in range(rounds):
             for w in wanted:
-                for name in [*w.peers, *(() if args.quick else w.extra)]:
+                for name in names(w, args):
                     if broken.get((w.name, name), 0) >= 2:
                         continue
                     if sys.stderr.isatty():
@@ -599,6 +735,7 @@ def main():
     p.add_argument("--quick", action="store_true", help="three short rounds, some two minutes")
     p.add_argument("--only", action="append", metavar="NAME", help="workloads whose name contains NAME")
     p.add_argument("--rounds", type=int, metavar="N")
+    p.add_argument("--before", metavar="BINARY", help="an older nono, measured beside ours")
     p.add_argument("--json", metavar="FILE", help="write everything there")
     args = p.parse_args()
     if "NONO_BENCH_DIR" not in os.environ:
