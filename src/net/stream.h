@@ -22,6 +22,7 @@ struct stream_ops {
     void (*again)(struct stream *s);
     bool (*fin)(const struct stream *s);
     void (*secret)(struct stream *s, bool on); /* NULL: it makes no copies */
+    bool (*dry)(const struct stream *s); /* NULL: cannot tell */
     enum err (*splice_in)(struct stream *s, int pipe_w, size_t max, size_t *ret_n);  /* NULL: cannot */
     enum err (*splice_out)(struct stream *s, int pipe_r, size_t max, size_t *ret_n); /* NULL: cannot */
 };
@@ -80,4 +81,9 @@ static inline void stream_again(struct stream *s)
 static inline bool stream_fin(const struct stream *s)
 {
     return s->ops->fin(s);
+}
+/* A read would say ERR_AGAIN for certain; false says nothing. For layers whose reading costs more than asking. */
+static inline bool stream_dry(const struct stream *s)
+{
+    return s->ops->dry && s->ops->dry(s);
 }

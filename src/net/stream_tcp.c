@@ -123,6 +123,12 @@ static bool tcp_fin(const struct stream *s)
     return (tcp_from_const(s)->watch.bits & (WATCH_FIN | WATCH_ERROR)) != 0;
 }
 
+static bool tcp_dry(const struct stream *s)
+{
+    const struct stream_tcp *t = tcp_from_const(s);
+    return !t->front && !(t->watch.bits & WATCH_READABLE);
+}
+
 static enum err tcp_splice_in(struct stream *s, int pipe_w, size_t max, size_t *ret_n)
 {
     struct stream_tcp *t = tcp_from(s);
@@ -152,6 +158,7 @@ static const struct stream_ops tcp_ops = {
     .close = tcp_close,
     .again = tcp_again,
     .fin = tcp_fin,
+    .dry = tcp_dry,
     .splice_in = tcp_splice_in,
     .splice_out = tcp_splice_out,
 };

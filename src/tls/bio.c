@@ -11,7 +11,7 @@ static int bio_read(BIO *b, char *p, size_t cap, size_t *ret_n)
     struct tls_stream *t = BIO_get_data(b);
     BIO_clear_retry_flags(b);
     enum err e = stream_read(t->under, p, cap, ret_n);
-    t->under_dry = e != ERR_OK;
+    t->under_dry = e != ERR_OK || stream_dry(t->under);
     if (e == ERR_OK)
         return 1;
     *ret_n = 0;

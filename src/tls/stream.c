@@ -14,6 +14,13 @@ static const struct tls_stream *of_const(const struct stream *s)
     return (const struct tls_stream *)s;
 }
 
+/* What lies in the queue of errors is taken for the next call's. Clearing an empty one costs more than the calls it is made for. */
+static void clear_errors(void)
+{
+    if (ERR_peek_error())
+        ERR_clear_error();
+}
+
 /* --- handshake --- */
 
 static void ask(struct tls_stream *t)
@@ -39,7 +46,7 @@ static void finish(struct tls_stream *t, enum err e, const struct errctx *ctx)
 static void handshake(struct tls_stream *t)
 {
     struct errctx ctx = {0};
-    ERR_clear_error();
+    clear_errors();
     int r = SSL_connect(t->ssl);
     if (r == 1) {
         finish(t, ERR_OK, &ctx);
@@ -68,8 +75,10 @@ static void wake(struct tls_stream *t)
 
 static void on_under_ready(void *owner, struct stream *under)
 {
+    struct tls_stream *t = owner;
     (void)under;
-    wake(owner);
+    t->under_dry = false; /* a reader may be content with what was deciphered, and never ask below */
+    wake(t);
 }
 
 static void on_task(struct task *task)
@@ -99,7 +108,7 @@ static enum err read_failed(struct tls_stream *t, int why)
     case SSL_ERROR_ZERO_RETURN:
         return t->read_err = ERR_EOF;
     default:
-        ERR_clear_error();
+        clear_errors();
         /* the end of TCP without close_notify may be an attacker's: never a clean end */
         return t->read_err =
                    t->under_err && t->under_err != ERR_EOF ? t->under_err : ERR_UPSTREAM_ABORTED;
@@ -126,9 +135,13 @@ static enum err tls_read(struct stream *s, void *p, size_t cap, size_t *ret_n)
         return t->read_err;
     if (!t->established)
         return ERR_AGAIN;
+    if (stream_dry(t->under) && !SSL_has_pending(t->ssl)) {
+        mark_rest(t, ERR_AGAIN);
+        return ERR_AGAIN;
+    }
     size_t n = 0, k = 0;
     int ok;
-    ERR_clear_error();
+    clear_errors();
     /* several small records in one call, but only what is here already */
     while ((ok = SSL_read_ex(t->ssl, (char *)p + n, cap - n, &k)) == 1) {
         n += k;
@@ -165,7 +178,7 @@ enum err tls_stream_flush(struct tls_stream *t)
 static enum err write_all(struct tls_stream *t, const char *p, size_t n, size_t *ret_n)
 {
     size_t done = 0;
-    ERR_clear_error();
+    clear_errors();
     while (done < n && !tls_stream_owes(t)) {
         size_t k = 0, want = n - done < RECORD_BYTES ? n - done : RECORD_BYTES;
         int ok = SSL_write_ex(t->ssl, p + done, want, &k);
@@ -173,7 +186,7 @@ static enum err write_all(struct tls_stream *t, const char *p, size_t n, size_t 
             return t->write_err;
         if (ok != 1) {
             int why = SSL_get_error(t->ssl, ok);
-            ERR_clear_error();
+            clear_errors();
             if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
                 break;
             return t->write_err = ERR_UPSTREAM_ABORTED;
@@ -249,9 +262,9 @@ static void close_notify(struct tls_stream *t)
 {
     if (SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
         return;
-    ERR_clear_error();
+    clear_errors();
     (void)SSL_shutdown(t->ssl);
-    ERR_clear_error();
+    clear_errors();
 }
 
 static enum err tls_shutdown(struct stream *s)

@@ -84,7 +84,7 @@ struct tls_stream {
     uint16_t port;
     bool established, closed;
     bool secret;    /* what is written next begins with a secret */
-    bool under_dry; /* the last read from below said ERR_AGAIN */
+    bool under_dry; /* when it was last read from, nothing more was below */
     /* why the task is queued: somebody asked, or a read stopped while more was there */
     bool asked, unread_rest;
     enum err read_err, write_err; /* sticky: how a direction died */
