@@ -46,7 +46,7 @@ struct chunk *chunk_take(struct chunk_pool *pool)
     }
     c->next = NULL;
     c->start = c->end = 0;
-    c->sensitive = false;
+    c->sensitive = 0;
     pool->out++;
     return c;
 }
@@ -57,8 +57,7 @@ void chunk_release(struct chunk_pool *pool, struct chunk *c)
         return;
     ASSERT(pool->out > 0);
     pool->out--;
-    if (c->sensitive) /* all of it: what was consumed lies before start */
-        mem_wipe(c->data, sizeof(c->data));
+    mem_wipe(c->data, c->sensitive);
     if (pool->n_free >= pool->keep) {
         mem_free(c);
         return;

@@ -8,7 +8,7 @@ struct chunk_pool;
 struct chunk {
     struct chunk *next; /* free for the owner's use */
     uint32_t start, end; /* valid bytes are data[start..end) */
-    bool sensitive;      /* zeroed when released */
+    uint32_t sensitive;  /* bytes of data, from its beginning, that are zeroed when released */
     char data[LIMIT_CHUNK_BYTES];
 };
 

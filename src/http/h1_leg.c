@@ -42,7 +42,7 @@ bool h1_bytes_grow(struct h1_leg *l, struct h1_bytes *b, uint32_t cap)
 void h1_bytes_release(struct h1_leg *l, struct h1_bytes *b)
 {
     if (b->cap == LIMIT_CHUNK_BYTES) {
-        b->mem.chunk->sensitive = b->wipe;
+        b->mem.chunk->sensitive = b->wipe ? b->end : 0; /* end never goes back, and nothing is left behind it */
         chunk_release(l->chunks, b->mem.chunk);
     } else if (b->cap) {
         if (b->wipe)

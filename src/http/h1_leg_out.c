@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "base/mem.h"
 #include "http/h1_leg_int.h"
 #include "http/h1_write.h"
 
@@ -60,8 +61,11 @@ static bool render(struct h1_leg *l, const struct render *r)
         h1_write_response(&b, r->head, r->extra);
     else
         h1_write_request(&b, r->head, r->extra);
-    if (!buf_ok(&b))
+    if (!buf_ok(&b)) {
+        if (l->out.wipe)
+            mem_wipe(h1_bytes_at(&l->out, l->out.end), l->out.cap - l->out.end);
         return false;
+    }
     l->out.end += (uint32_t)b.n;
     l->tail_off = l->tail_end;
     return true;

@@ -61,6 +61,11 @@ static void test_text(void **state)
     s = arena_str(&a, STR_NULL);
     assert_non_null(s.p);
     assert_int_equal(s.n, 0);
+    const struct str parts[] = {STR("ab"), STR_NULL, STR("c")};
+    s = arena_join(&a, parts, 3);
+    assert_true(str_eq(s, STR("abc")) && s.p[3] == '\0');
+    s = arena_join(&a, parts + 1, 1);
+    assert_true(s.p && s.n == 0);
     s = arena_printf(&a, "%s:%d", "host", 8080);
     assert_str(s, "host:8080");
     assert_int_equal(s.p[s.n], 0);
@@ -101,7 +106,7 @@ static void test_chunks(void **state)
     assert_non_null(b);
     assert_int_equal(chunk_pool_out(pool), 2);
     memset(a->data, 's', sizeof(a->data));
-    a->sensitive = true;
+    a->sensitive = sizeof(a->data);
     a->end = 100, a->start = 50;
     chunk_release(pool, a);
     chunk_release(pool, b); /* one more than is kept */
