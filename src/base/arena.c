@@ -99,6 +99,23 @@ struct str arena_str(struct arena *a, struct str s)
     return str_of(p, s.n);
 }
 
+struct str arena_join(struct arena *a, const struct str *parts, size_t n_parts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        n = parts[i].n < SIZE_MAX - n ? n + parts[i].n : SIZE_MAX;
+    char *p = n == SIZE_MAX ? NULL : arena_alloc(a, n + 1), *at = p;
+    if (!p)
+        return STR_NULL;
+    for (size_t i = 0; i < n_parts; i++) {
+        if (parts[i].n)
+            memcpy(at, parts[i].p, parts[i].n);
+        at += parts[i].n;
+    }
+    *at = '\0';
+    return str_of(p, n);
+}
+
 struct str arena_printf(struct arena *a, const char *format, ...)
 {
     va_list args, again;

@@ -19,4 +19,6 @@ void arena_fini(struct arena *a) NONNULL(1); /* frees everything; may be called 
 void *arena_alloc(struct arena *a, size_t n) MUST_CHECK NONNULL(1);
 /* Copy; ret.p is NULL when there is no room (an empty s gives a non-NULL empty copy). Followed by a NUL byte. */
 struct str arena_str(struct arena *a, struct str s) MUST_CHECK NONNULL(1);
+/* The parts behind each other, as arena_str gives them. */
+struct str arena_join(struct arena *a, const struct str *parts, size_t n_parts) MUST_CHECK NONNULL(1, 2);
 struct str arena_printf(struct arena *a, const char *format, ...) PRINTF_LIKE(2, 3) NONNULL(1);

@@ -210,6 +210,12 @@ uint64_t str_hash(struct str s)
         memcpy(&word, s.p + i, 8);
         sip_word(v, word);
     }
+    /* the last word there is, without what of it was taken */
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && i && i < s.n) {
+        memcpy(&word, s.p + s.n - 8, 8);
+        last |= word >> (8 - (s.n - i)) * 8;
+        i = s.n;
+    }
     for (int shift = 0; i < s.n; i++, shift += 8)
         last |= (uint64_t)(unsigned char)s.p[i] << shift;
     sip_word(v, last);

@@ -114,8 +114,8 @@ static enum err take_route_target(struct exchange *x)
     x->record.has_port = true;
     x->record.scheme = (uint8_t)f->scheme;
     route_view(r->decision.route, &route);
-    r->head.target = arena_printf(&x->arena, "%.*s%.*s%s%.*s", STR_ARG(route.base_path), STR_ARG(f->path),
-                                  f->query.p ? "?" : "", STR_ARG(f->query));
+    const struct str target[] = {route.base_path, f->path, f->query.p ? STR("?") : STR(""), f->query};
+    r->head.target = arena_join(&x->arena, target, ARRAY_LEN(target));
     r->secret_at += route.base_path.n;
     return r->head.target.p ? ERR_OK : err_set(&r->err, ERR_NOMEM, "the gateway is out of memory");
 }
