@@ -132,6 +132,13 @@ static void leg_op_resume(struct leg *leg)
     h1_leg_kick(l);
 }
 
+/* Then the next event is the stream's, and a look before it would find nothing. */
+static bool nothing_new(const struct h1_leg *l)
+{
+    return !l->missed && !l->in_end && !l->data_n && !h1_bytes_len(&l->in) && stream_dry(l->s) &&
+           !stream_fin(l->s);
+}
+
 static void leg_op_next(struct leg *leg)
 {
     struct h1_leg *l = h1_leg_of(leg);
@@ -142,7 +149,7 @@ static void leg_op_next(struct leg *leg)
     err_clear(&leg->err);
     leg->bytes_in = leg->bytes_out = 0;
     leg->in_done = leg->out_done = leg->reusable = leg->secret_out = false;
-    leg->in_last = leg->out_last = false;
+    leg->in_last = leg->out_last = leg->out_soon = false;
     l->interims = 0;
     l->paused = l->skipping = l->expects_100 = l->answered = l->fin_told = l->no_reuse = false;
     l->asked_head = l->asked_connect = false;
@@ -154,7 +161,7 @@ static void leg_op_next(struct leg *leg)
     else if (l->in_state == H1_IN_DONE)
         h1_in_start(l);
     l->epoch++;
-    if (l->client || !l->running) /* else this turn ends with a look */
+    if ((l->client || !l->running) && !nothing_new(l)) /* else this turn ends with a look */
         h1_leg_kick(l);
 }
 

@@ -11,6 +11,7 @@ enum {
     TAIL_ALL = sizeof(TAIL) - 1,
     LINE_MAX = 10, /* a size line: eight digits and CRLF */
     CHUNK_MAX = 0x7fffffff,
+    SOON_MAX = 2048, /* a copy of so much is cheaper than a call */
     /* A head as received, and what we and the injector add. */
     HEAD_OUT_MEMORY = LIMIT_HEAD_BYTES + LIMIT_CHUNK_BYTES,
 };
@@ -314,6 +315,30 @@ static bool may_send(const struct h1_leg *l, size_t n)
            (l->out_framing != FRAMING_LENGTH || n <= l->out_left);
 }
 
+/* The last bytes of a message behind what is gathered, to be written with it when the turn ends. Only few: they are copied. */
+static bool gather_body(struct h1_leg *l, struct str bytes)
+{
+    struct round r;
+    size_t n = 0;
+
+    if (!l->leg.out_soon || !l->leg.out_last || l->full || bytes.n > SOON_MAX ||
+        !h1_bytes_len(&l->out))
+        return false;
+    compose(l, &r, bytes);
+    for (int i = 1; i < r.n; i++)
+        n += r.iov[i].iov_len;
+    if (r.data < bytes.n || n > l->out.cap - l->out.end)
+        return false;
+    for (int i = 1; i < r.n; i++) {
+        memcpy(h1_bytes_at(&l->out, l->out.end), r.iov[i].iov_base, r.iov[i].iov_len);
+        l->out.end += (uint32_t)r.iov[i].iov_len;
+    }
+    r.head = 0;
+    (void)account(l, &r, n);
+    l->tail_off = l->tail_end; /* it was copied too */
+    return true;
+}
+
 enum err h1_out_body(struct leg *leg, struct str bytes, size_t *ret_taken)
 {
     struct h1_leg *l = h1_leg_of(leg);
@@ -323,6 +348,11 @@ enum err h1_out_body(struct leg *leg, struct str bytes, size_t *ret_taken)
         return ERR_RESET;
     if (bytes.n && !may_send(l, bytes.n))
         return ERR_INVALID;
+    if (gather_body(l, bytes)) {
+        leg->out_last = false;
+        *ret_taken = bytes.n;
+        return ERR_OK;
+    }
     enum err e = send_all(l, bytes, &taken);
     leg->out_last = false;
     if (e && e != ERR_AGAIN)
@@ -364,7 +394,7 @@ enum err h1_out_end(struct leg *leg, const struct fields *trailers)
         l->no_reuse = true; /* cut short: the peer waits for the rest */
     }
     l->out_ended = true;
-    return h1_out_flush(leg);
+    return leg->out_soon && !l->full && h1_out_pending(l) ? ERR_AGAIN : h1_out_flush(leg);
 }
 
 /* ---- turns ---- */

@@ -65,6 +65,7 @@ struct leg {
     bool reusable;           /* after both are done: the connection may serve another message */
     bool secret_out;         /* set by the injector before head: what is written goes through sensitive memory */
     bool in_last;            /* during on_body: these are the last bytes of the body and no trailers follow */
+    bool out_soon;           /* promise, for a message: the owner flushes when the turn ends, so its end may wait (leg_end says ERR_AGAIN) */
     bool out_last;           /* hint, set before leg_body: once these bytes are taken leg_end follows without trailers (saves a write) */
 };
 

@@ -200,7 +200,7 @@ size_t relay_body(struct exchange *x, struct str bytes)
 {
     size_t taken = 0;
 
-    x->client->out_last = x->up->leg->in_last; /* then the last chunk goes out in the same write */
+    x->client->out_last = x->client->out_soon = x->up->leg->in_last; /* then the last chunk goes out in the same write */
     if (leg_body(x->client, bytes, &taken) != ERR_OK) {
         if (!exchange_over(x))
             exchange_abort(x, ERR_CLIENT_ABORTED);
@@ -217,10 +217,13 @@ void relay_end(struct exchange *x, const struct fields *trailers)
     if (x->response_done)
         return;
     x->response_done = true;
+    x->client->out_soon = true;
     e = leg_end(x->client, x->request->head.minor == 0 ? NULL : trailers);
     if (exchange_over(x))
         return;
-    if (e != ERR_OK && e != ERR_AGAIN)
+    if (e == ERR_AGAIN)
+        exchange_flush_soon(x);
+    else if (e != ERR_OK)
         exchange_abort(x, ERR_CLIENT_ABORTED);
     else
         relay_check_done(x);

@@ -97,13 +97,19 @@ static void flush_now(struct task *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, task);
 
-    if (x->watch_soon)
-        exchange_watch_progress(x);
-    x->watch_soon = false;
     if (x->up && !x->up_dead)
         (void)leg_flush(x->up->leg); /* a failure is reported by on_write_error or on_reset */
     if (!exchange_over(x) && x->response_started && x->client)
         (void)leg_flush(x->client);
+    if (exchange_over(x))
+        return;
+    if (x->response_done && x->client->out_done) {
+        relay_check_done(x);
+        return;
+    }
+    if (x->watch_soon)
+        exchange_watch_progress(x);
+    x->watch_soon = false;
 }
 
 void exchange_flush_soon(struct exchange *x)
@@ -176,11 +182,15 @@ static void request_is_out(struct exchange *x)
 
 static void end_request(struct exchange *x, const struct fields *trailers)
 {
-    enum err e = leg_end(x->up->leg, trailers);
+    enum err e;
 
+    x->up->leg->out_soon = true;
+    e = leg_end(x->up->leg, trailers);
     if (exchange_over(x) || !x->up)
         return;
-    if (e != ERR_OK && e != ERR_AGAIN)
+    if (e == ERR_AGAIN)
+        exchange_flush_soon(x);
+    else if (e != ERR_OK)
         x->up_dead = true;
     request_is_out(x);
 }

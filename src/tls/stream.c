@@ -126,6 +126,13 @@ static void mark_rest(struct tls_stream *t, enum err e)
         task_cancel(&t->ready);
 }
 
+static bool tls_dry(const struct stream *s)
+{
+    const struct tls_stream *t = of_const(s);
+    return t->established && !t->front && !t->read_err && stream_dry(t->under) &&
+           !SSL_has_pending(t->ssl);
+}
+
 static enum err tls_read(struct stream *s, void *p, size_t cap, size_t *ret_n)
 {
     struct tls_stream *t = of(s);
@@ -135,7 +142,7 @@ static enum err tls_read(struct stream *s, void *p, size_t cap, size_t *ret_n)
         return t->read_err;
     if (!t->established)
         return ERR_AGAIN;
-    if (stream_dry(t->under) && !SSL_has_pending(t->ssl)) {
+    if (tls_dry(s)) {
         mark_rest(t, ERR_AGAIN);
         return ERR_AGAIN;
     }
@@ -334,6 +341,7 @@ static const struct stream_ops tls_ops = {
     .again = tls_again,
     .fin = tls_fin,
     .secret = tls_secret,
+    .dry = tls_dry,
 };
 
 /* "host:port" behind the struct. */

@@ -2,6 +2,9 @@
 
 /* ---- writing ---- */
 
+/* Ends may wait for a flush: the same bytes come out. */
+static bool soon;
+
 enum dribble { WRITE_ALL, WRITE_ONE, WRITE_STUTTER, WRITE_ROOM, WRITE_COUNT_ };
 
 /* Offers everything as an exchange does: what was not taken is offered again when the leg is
@@ -24,6 +27,7 @@ static void pour(const char *const *parts, size_t n, const struct fields *traile
                      STR_ARG(wire_out(&B.wire)));
         while (i < n) {
             size_t taken = 99999, left = strlen(parts[i]) - at;
+            B.leg->out_soon = soon;
             B.leg->out_last = hint && i + 1 == n && !trailers;
             assert_int_equal(leg_body(B.leg, str_of(parts[i] + at, left), &taken), ERR_OK);
             assert_true(taken <= left);
@@ -33,9 +37,11 @@ static void pour(const char *const *parts, size_t n, const struct fields *traile
             i++, at = 0;
         }
         if (i == n && !ended) {
+            B.leg->out_soon = soon;
             enum err e = leg_end(B.leg, trailers);
             assert_int_equal(e, B.leg->out_done ? ERR_OK : ERR_AGAIN);
             ended = true;
+            (void)leg_flush(B.leg);
         }
         if (how == WRITE_ROOM) {
             B.wire.room = 1 + guard % 5;
@@ -52,10 +58,11 @@ static void test_every_framing_out(void **state)
                          {.name = STR("Secret"), .value = STR("v"), .drop = true}};
     struct fields trailers = {.v = fv, .n = 2, .cap = 2};
     (void)state;
-    for (int how = 0; how < WRITE_COUNT_; how++) {
+    for (int how = 0; how < 2 * WRITE_COUNT_; how++) {
+        soon = how >= WRITE_COUNT_;
         client();
         assert_int_equal(send_head(response(200, FRAMING_LENGTH, 23), "A: b\r\n", false), ERR_OK);
-        pour(parts, 4, NULL, false, (enum dribble)how);
+        pour(parts, 4, NULL, false, (enum dribble)(how % WRITE_COUNT_));
         expect_out("HTTP/1.1 200 R\r\nContent-Length: 23\r\nA: b\r\n\r\nhello0123456789abcdef0x");
         assert_int_equal(B.leg->bytes_out, 23);
         assert_int_equal(chunk_pool_out(B.chunks), 0);
@@ -63,14 +70,14 @@ static void test_every_framing_out(void **state)
 
         client();
         assert_int_equal(send_head(response(200, FRAMING_CLOSE, 0), "", false), ERR_OK);
-        pour(parts, 4, NULL, false, (enum dribble)how);
+        pour(parts, 4, NULL, false, (enum dribble)(how % WRITE_COUNT_));
         expect_out("HTTP/1.1 200 R\r\n\r\nhello0123456789abcdef0x");
         done();
 
         for (int hint = 0; hint < 2; hint++) {
             client();
             assert_int_equal(send_head(response(200, FRAMING_CHUNKED, 0), "", false), ERR_OK);
-            pour(parts, 4, NULL, hint, (enum dribble)how);
+            pour(parts, 4, NULL, hint, (enum dribble)(how % WRITE_COUNT_));
             expect_out("HTTP/1.1 200 R\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
                        "11\r\n0123456789abcdef0\r\n1\r\nx\r\n0\r\n\r\n");
             assert_int_equal(B.leg->bytes_out, 23);
@@ -79,7 +86,7 @@ static void test_every_framing_out(void **state)
 
         assert_int_equal(bench_leg(false), ERR_OK);
         assert_int_equal(send_head(request("POST", FRAMING_CHUNKED, 0), "", false), ERR_OK);
-        pour(parts, 4, &trailers, true, (enum dribble)how);
+        pour(parts, 4, &trailers, true, (enum dribble)(how % WRITE_COUNT_));
         expect_out("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
                    "11\r\n0123456789abcdef0\r\n1\r\nx\r\n0\r\nT: v\r\n\r\n");
         assert_int_equal(chunk_pool_out(B.chunks), 0);
@@ -87,16 +94,17 @@ static void test_every_framing_out(void **state)
 
         assert_int_equal(bench_leg(false), ERR_OK);
         assert_int_equal(send_head(request("POST", FRAMING_CHUNKED, 0), "", false), ERR_OK);
-        pour(parts, 0, NULL, false, (enum dribble)how);
+        pour(parts, 0, NULL, false, (enum dribble)(how % WRITE_COUNT_));
         expect_out("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
         done();
 
         assert_int_equal(bench_leg(false), ERR_OK);
         assert_int_equal(send_head(request("HEAD", FRAMING_NONE, 0), "", true), ERR_OK);
-        pour(parts, 0, NULL, false, (enum dribble)how);
+        pour(parts, 0, NULL, false, (enum dribble)(how % WRITE_COUNT_));
         expect_out("HEAD / HTTP/1.1\r\n\r\n");
         done();
     }
+    soon = false;
 }
 
 /* An answer to HEAD says how it would be framed, and has no body. */
@@ -240,6 +248,33 @@ static void test_one_write_for_head_and_body(void **state)
     assert_int_equal(leg_end(B.leg, NULL), ERR_OK);
     assert_int_equal(B.wire.writes, 1);
     done();
+}
+
+/* Nothing is written until the owner flushes: what a batch of events ends goes out back to back behind it. */
+static void test_end_of_the_turn(void **state)
+{
+    static char large[4000];
+    size_t taken = 0;
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        client();
+        B.leg->out_soon = B.leg->out_last = true;
+        memset(large, 'x', sizeof(large));
+        unsigned before = B.wire.writes;
+        size_t n = i == 2 ? sizeof(large) : 5;
+        assert_int_equal(
+            send_head(response(200, i == 1 ? FRAMING_CHUNKED : FRAMING_LENGTH, n), "", false), ERR_OK);
+        assert_int_equal(leg_body(B.leg, str_of(large, n), &taken), ERR_OK);
+        assert_int_equal(taken, n);
+        assert_int_equal(B.wire.writes, i == 2 ? before + 1 : before);
+        assert_int_equal(leg_end(B.leg, NULL), i == 2 ? ERR_OK : ERR_AGAIN);
+        assert_int_equal(B.leg->out_done, i == 2);
+        assert_int_equal(leg_flush(B.leg), ERR_OK);
+        assert_int_equal(B.wire.writes, before + 1);
+        assert_true(B.leg->out_done);
+        assert_int_equal(chunk_pool_out(B.chunks), 0);
+        done();
+    }
 }
 
 /* ---- expectations, early answers, dead writers ---- */
@@ -498,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_secrets_are_wiped),
         cmocka_unit_test(test_hint_of_the_last_bytes),
         cmocka_unit_test(test_one_write_for_head_and_body),
+        cmocka_unit_test(test_end_of_the_turn),
         cmocka_unit_test(test_100_continue),
         cmocka_unit_test(test_early_answer),
         cmocka_unit_test(test_death_is_told_once),

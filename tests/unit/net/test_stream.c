@@ -139,6 +139,39 @@ static void gather_write_keeps_order(void **state)
     world_close(&w);
 }
 
+/* Who is told that a stream is dry does not read: so never while there is something to read. */
+static void dry_is_never_said_of_bytes(void **state)
+{
+    struct world w;
+    char buf[8];
+    size_t n = 0;
+    world_open(&w, state);
+    loop_turn(w.loop, 0);
+    if (w.kind == TCP)
+        assert_true(stream_dry(w.b));
+    write_all(&w, w.a, &w.a_ready, "12345678", 8);
+    for (unsigned before = w.b_ready; w.b_ready == before;)
+        loop_turn(w.loop, 20000000);
+    while (n < 8) {
+        size_t got = 0;
+        bool dry = stream_dry(w.b);
+        enum err e = stream_read(w.b, buf, 3, &got);
+        if (dry)
+            assert_int_equal(e, ERR_AGAIN);
+        if (e == ERR_AGAIN)
+            loop_turn(w.loop, 20000000);
+        n += e ? 0 : got;
+    }
+    assert_int_equal(stream_unread(w.b, STR("x")), ERR_OK);
+    assert_false(stream_dry(w.b));
+    assert_int_equal(read_all(&w, w.b, &w.b_ready, buf, 1, &n), ERR_OK);
+    stream_shutdown(w.a);
+    while (!stream_fin(w.b) && w.kind != MEMORY && w.kind != STUTTER_MEMORY)
+        loop_turn(w.loop, 20000000);
+    assert_false(stream_dry(w.b)); /* the end is there to be read */
+    world_close(&w);
+}
+
 static void unread_bytes_come_first(void **state)
 {
     struct world w;
@@ -364,6 +397,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ALL(bytes_and_end_arrive),
         ON_ALL(gather_write_keeps_order),
+        ON_ALL(dry_is_never_said_of_bytes),
         ON_ALL(unread_bytes_come_first),
         ON_ALL(again_calls_back_without_an_event),
         ON_ALL(a_reset_is_told),
