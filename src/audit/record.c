@@ -150,10 +150,11 @@ static bool copy_plain(char *to, const char *p, size_t n)
         memcpy(to + n - 8, &x, 8);
         return !(bad | not_plain(x));
     }
-    char eight[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
-    for (size_t i = 0; i < n; i++)
-        to[i] = eight[i] = p[i];
-    memcpy(&x, eight, 8);
+    x = UINT64_C(0x2020202020202020); /* from registers: a load of what was stored by bytes would wait for them */
+    for (size_t i = 0; i < n; i++) {
+        to[i] = p[i];
+        x = x << 8 | (unsigned char)p[i];
+    }
     return !not_plain(x);
 }
 
@@ -170,6 +171,19 @@ static char *put_json(char *at, struct str s)
     return at + b.n;
 }
 
+/* How many decimal digits: bits times the logarithm of two, or one more. */
+static unsigned digits_of(uint64_t v)
+{
+    static const uint64_t powers[20] = {
+#define P(n) UINT64_C(1##n), UINT64_C(1##n##0), UINT64_C(1##n##00), UINT64_C(1##n##000)
+        0, UINT64_C(10), UINT64_C(100), UINT64_C(1000), P(0000), P(00000000), P(000000000000), P(0000000000000000)
+#undef P
+    };
+    unsigned guess = (64 - (unsigned)__builtin_clzll(v | 1)) * 1233 >> 12;
+    return guess + (v >= powers[guess]);
+}
+
+/* Straight to its place: whoever reads again what was just written in pairs waits for them. */
 static char *put_u64(char *at, uint64_t v)
 {
     static const char pairs[] = "0001020304050607080910111213141516171819"
@@ -177,16 +191,14 @@ static char *put_u64(char *at, uint64_t v)
                                 "4041424344454647484950515253545556575859"
                                 "6061626364656667686970717273747576777879"
                                 "8081828384858687888990919293949596979899";
-    char digits[40] = {0}; /* the copy has a fixed size: the next one overwrites what is too much */
-    size_t first = 20;
+    unsigned n = digits_of(v), first = n;
     for (; v >= 100; v /= 100)
-        memcpy(digits + (first -= 2), pairs + v % 100 * 2, 2);
+        memcpy(at + (first -= 2), pairs + v % 100 * 2, 2);
     if (v >= 10)
-        memcpy(digits + (first -= 2), pairs + v * 2, 2);
+        memcpy(at, pairs + v * 2, 2);
     else
-        digits[--first] = (char)('0' + v);
-    memcpy(at, digits + first, 20);
-    return at + (20 - first);
+        *at = (char)('0' + v);
+    return at + n;
 }
 
 /* Member with a text value; absent when empty. `key` holds comma, name and colon. */
