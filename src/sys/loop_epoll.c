@@ -8,7 +8,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BATCH = 256, WAKE_SLOT = UINT32_MAX };
+enum {
+    BATCH = 48, /* so few that what belongs to their connections is still in the cache when the turn ends and is written */
+    WAKE_SLOT = UINT32_MAX
+};
 
 /* Edge-mode descriptors are not taken out of the set: closing does that, unless a child that was
  * just forked holds a copy for a moment. So an event names a slot and its generation, never memory.

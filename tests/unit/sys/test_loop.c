@@ -368,7 +368,7 @@ static void events_of_a_descriptor_that_lives_on_in_a_child(void **state)
 
 static void many_watches(void **state)
 {
-    enum { N = 300 }; /* more than one batch and one growth of the driver's table */
+    enum { N = 300 }; /* more than one batch (of 48) and one growth of the driver's table */
     struct loop *loop = loop_of(state);
     static struct seen s[N];
     static int fds[N][2];
@@ -377,7 +377,7 @@ static void many_watches(void **state)
         pair(fds[i]);
         assert_int_equal(watch_open(loop, &s[i].watch, fds[i][0], WATCH_EDGE, on_watch), ERR_OK);
     }
-    turns(loop, 3);
+    turns(loop, N / 48 + 2);
     for (unsigned i = 0; i < N; i++)
         assert_int_equal(s[i].calls, 1);
     for (unsigned i = 0; i < N; i++) {
