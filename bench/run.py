@@ -429,19 +429,18 @@ class Bench:
 
     def latency(self, workload, name, rates, **options):
         """The p99 at a load below saturation: a quarter of what nginx came to in the first round, or 5000 a second. "direct" goes to the origin
-        without a proxy and without TLS."""
+        without a proxy and without TLS. Of seven short looks the middle one."""
         rate = rates.setdefault(workload, self.rate_of(workload.removesuffix(" latency"), "nginx reverse") * 0.25)
-        best = None
-        for _ in range(2):
-            self.settle()
-            with self.through(name) as (group, at):
-                self.load("reverse", **options, proxy=at, rate=rate, seconds=self.warm)
-                seen = self.measure(group, "reverse", **options, proxy=at, rate=rate, seconds=self.seconds)
-            if best is None or seen["p99_us"] < best["p99_us"]:
-                best = seen
-        if best["ops"] < 0.8 * rate * self.seconds:
-            raise Bad(f"{best['ops'] / self.seconds:.0f} requests a second instead of {rate:.0f}")
-        self.add(workload, name, best["p99_us"], best)
+        slices = []
+        self.settle()
+        with self.through(name) as (group, at):
+            self.load("reverse", **options, proxy=at, rate=rate, seconds=self.warm)
+            for _ in range(7):  # what else runs here comes in bursts; each spoils one of them
+                slices.append(self.measure(group, "reverse", **options, proxy=at, rate=rate, seconds=self.seconds / 3))
+        seen = sorted(slices, key=lambda s: s["p99_us"])[len(slices) // 2]
+        if seen["ops"] < 0.8 * rate * self.seconds / 3:
+            raise Bad(f"{seen['ops'] / self.seconds * 3:.0f} requests a second instead of {rate:.0f}")
+        self.add(workload, name, seen["p99_us"], seen)
 
     def events(self, name):
         """From the origin's sending of an event to the client's having it, and from the request to the first event."""
