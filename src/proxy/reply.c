@@ -165,8 +165,19 @@ static void text_body(struct exchange *x, enum err e, struct str id, struct buf 
 
 /* ---------------------------------------------------------------- head */
 
-static bool add_challenge(struct exchange *x, struct fields *f, int status)
+/* Coming back is of no use while the gateway runs as it does. */
+static bool stays_so(const struct exchange *x, enum err e)
 {
+    const struct credential *c = x->request->credential;
+
+    if (e == ERR_CREDENTIAL_UNAVAILABLE) /* not in this version, or read at start only */
+        return !c || str_starts(c->conf->credential_key, STR("env://"));
+    return e == ERR_NOT_INTERCEPTED;
+}
+
+static bool add_challenge(struct exchange *x, struct fields *f, enum err e)
+{
+    int status = err_status(e);
     struct str seconds;
 
     if (status == 407)
@@ -175,7 +186,7 @@ static bool add_challenge(struct exchange *x, struct fields *f, int status)
     if (status == 401) /* the same for every prefix; container tools take the first that they know */
         return (!credentials_ask_basic(x->runtime) || fields_add(f, STR("WWW-Authenticate"), STR("Basic realm=\"nono\""))) &&
                fields_add(f, STR("WWW-Authenticate"), STR("Bearer realm=\"nono\""));
-    if (status == 503)
+    if (status == 503 && !stays_so(x, e))
         return fields_add(f, STR("Retry-After"), STR("1"));
     if (status == 429) {
         seconds = arena_printf(&x->arena, "%u", x->request->retry_after_s);
@@ -272,7 +283,7 @@ static void refuse_with(struct exchange *x, enum err e, struct str body, bool js
     head.reason = status_text(x, status);
     length = arena_printf(&x->arena, "%zu", body.n);
     if (!fields_add(&head.fields, STR("Content-Type"), json ? STR("application/json") : STR("text/plain")) ||
-        !add_challenge(x, &head.fields, status) ||
+        !add_challenge(x, &head.fields, e) ||
         (is_head && length.p && !fields_add(&head.fields, STR("Content-Length"), length))) {
         exchange_finish(x, e, SESSION_CLOSE);
         return;
