@@ -133,6 +133,7 @@ def test_case81_a_file_that_appears_later_is_used(tmp_path, local):
     path = tmp_path / "secret"
     with gate(tmp_path, {"svc": by_file(local, path)}) as g:
         refused(g, "is missing: it is used once")
+        assert one(g, ask(g, "/svc/x")).get("retry-after")
         replace(path, SECRET)
         assert until(lambda: one(g, ask(g, "/svc/x")).status == 200, 8, 0.1)
         assert shown(local) == [f"Bearer {SECRET}"]
