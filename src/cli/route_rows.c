@@ -65,12 +65,29 @@ static const char *intercept_word(void)
 
 /* ---- rows ---- */
 
+enum usable {
+    USABLE,
+    USABLE_UNCHECKED,   /* a store that is asked at the first use: that may take long, and prompt */
+    USABLE_UNAVAILABLE, /* decision K13 */
+    USABLE_MISSING,
+};
+
+/* The credential of one route. */
+struct shown {
+    struct str name; /* empty: it has none */
+    enum usable usable;
+    struct str missing; /* why it cannot be used now */
+};
+
+enum { SHOWN_OTHERS = 5, OTHER_BYTES = 8192 };
+
 /* Several routes may share an upstream: they are one row. */
 struct row {
     struct route_view first; /* gives the upstream */
-    struct str credential;   /* of the first route that has one; empty: none */
-    bool unavailable;        /* decision K13 */
-    struct str missing;      /* why it cannot be used now; empty: it can, as far as one sees */
+    struct shown credential; /* of the first route that has one */
+    struct str last_other;
+    struct buf others;       /* those behind it that cannot be used: a tick before them is not theirs */
+    size_t n_others;
     size_t rules;
     bool policy;
 };
@@ -101,14 +118,97 @@ static struct str missing_of(const struct route_state *state, size_t index)
     return state && index < state->n ? state->missing[index] : STR_NULL;
 }
 
+/* Variables, files and helpers are looked at without asking anybody; the stores are not. */
+static bool asked_at_first_use(struct str reference)
+{
+    enum reference_scheme scheme;
+    struct errctx why = {0};
+    if (reference_parse(reference, &scheme, &why))
+        return false;
+    return scheme == REFERENCE_KEYRING || scheme == REFERENCE_OP || scheme == REFERENCE_BW ||
+           scheme == REFERENCE_APPLE;
+}
+
+static struct shown shown_of(const struct config *c, const struct route_view *v,
+                             const struct route_state *state)
+{
+    const struct service_conf *s = route_service(c, v->id);
+    struct shown shown = {credential_name(c, v), USABLE, missing_of(state, v->index)};
+    if (v->unavailable)
+        shown.usable = USABLE_UNAVAILABLE;
+    else if (shown.missing.n)
+        shown.usable = USABLE_MISSING;
+    else if (s && s->kind == SERVICE_KEY && asked_at_first_use(s->credential_key))
+        shown.usable = USABLE_UNCHECKED;
+    return shown;
+}
+
+static void add_redacted(struct buf *out, struct str ref)
+{
+    struct buf shown;
+    buf_init(&shown, ref.n + 64);
+    reference_redact(&shown, ref);
+    encode_visible(out, buf_str(&shown));
+    buf_fini(&shown);
+}
+
+/* The codes of the reference's diagnostics: nothing is there, or it cannot be had. */
+static const char *missing_code(struct str sentence)
+{
+    static const char *const absent[] = {"is not set", "is missing", "is empty", "no item"};
+    for (size_t i = 0; i < ARRAY_LEN(absent); i++) {
+        if (memmem(sentence.p, sentence.n, absent[i], strlen(absent[i])))
+            return "credential_not_found";
+    }
+    return "credential_unavailable";
+}
+
+static void add_credential(struct buf *out, const struct shown *s)
+{
+    if (!s->name.n) {
+        buf_add_z(out, "none");
+        return;
+    }
+    if (s->usable == USABLE_MISSING)
+        add_redacted(out, s->name);
+    else
+        encode_visible(out, s->name);
+    switch (s->usable) {
+    case USABLE:
+        buf_add_z(out, " " TICK);
+        break;
+    case USABLE_UNCHECKED:
+        buf_add_z(out, " ? (asked at the first use)");
+        break;
+    case USABLE_UNAVAILABLE:
+        buf_add_z(out, " " CROSS " (not in this version)");
+        break;
+    case USABLE_MISSING:
+        buf_printf(out, " " CROSS " (%s)", missing_code(s->missing));
+        break;
+    }
+}
+
+static void add_other(struct row *row, const struct shown *s)
+{
+    bool broken = s->usable == USABLE_UNAVAILABLE || s->usable == USABLE_MISSING;
+    if (!broken || str_eq(s->name, row->credential.name) || str_eq(s->name, row->last_other))
+        return;
+    row->last_other = s->name;
+    if (row->n_others++ >= SHOWN_OTHERS)
+        return;
+    buf_add_z(&row->others, ", ");
+    add_credential(&row->others, s);
+}
+
 static void add_to_row(struct row *row, const struct config *c, const struct policy *p,
                        const struct route_view *v, const struct route_state *state)
 {
-    if (!row->credential.n) {
-        row->credential = credential_name(c, v);
-        row->unavailable = v->unavailable;
-        row->missing = missing_of(state, v->index);
-    }
+    struct shown s = shown_of(c, v, state);
+    if (!row->credential.name.n)
+        row->credential = s;
+    else if (s.name.n)
+        add_other(row, &s);
     row->rules += route_rules(policy_route(p, v->index));
     row->policy |= has_policy(c, v);
 }
@@ -133,6 +233,7 @@ static bool rows_make(struct rows *rows, const struct config *c, const struct po
         if (!row) {
             row = &rows->v[rows->n++];
             row->first = v;
+            buf_init(&row->others, OTHER_BYTES);
             if (!map_put(&rows->by_upstream, v.upstream, row))
                 return false;
         }
@@ -143,48 +244,20 @@ static bool rows_make(struct rows *rows, const struct config *c, const struct po
 
 static void rows_fini(struct rows *rows)
 {
+    for (size_t i = 0; i < rows->n; i++)
+        buf_fini(&rows->v[i].others);
     mem_free(rows->v);
     map_fini(&rows->by_upstream);
-}
-
-static void add_redacted(struct buf *out, struct str ref)
-{
-    struct buf shown;
-    buf_init(&shown, ref.n + 64);
-    reference_redact(&shown, ref);
-    encode_visible(out, buf_str(&shown));
-    buf_fini(&shown);
-}
-
-/* The codes of the reference's diagnostics: nothing is there, or it cannot be had. */
-static const char *missing_code(struct str sentence)
-{
-    static const char *const absent[] = {"is not set", "is missing", "is empty", "no item"};
-    for (size_t i = 0; i < ARRAY_LEN(absent); i++) {
-        if (memmem(sentence.p, sentence.n, absent[i], strlen(absent[i])))
-            return "credential_not_found";
-    }
-    return "credential_unavailable";
-}
-
-static void add_credential(struct buf *out, const struct row *row)
-{
-    if (!row->credential.n) {
-        buf_add_z(out, "none");
-    } else if (row->missing.n && !row->unavailable) {
-        add_redacted(out, row->credential);
-        buf_printf(out, " " CROSS " (%s)", missing_code(row->missing));
-    } else {
-        encode_visible(out, row->credential);
-        buf_add_z(out, row->unavailable ? " " CROSS " (not in this version)" : " " TICK);
-    }
 }
 
 static void add_row(struct buf *out, const struct row *row)
 {
     encode_visible(out, row->first.upstream);
     buf_add_z(out, " | creds: ");
-    add_credential(out, row);
+    add_credential(out, &row->credential);
+    buf_add_str(out, buf_str(&row->others));
+    if (row->n_others > SHOWN_OTHERS)
+        buf_printf(out, " and %zu more", row->n_others - SHOWN_OTHERS);
     buf_printf(out, " | intercept: %s | ", intercept_word());
     if (row->policy)
         buf_add_z(out, "endpoint_policy: on");
@@ -195,9 +268,11 @@ static void add_row(struct buf *out, const struct row *row)
 void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index)
 {
     struct row row = {.rules = 0};
+    buf_init(&row.others, OTHER_BYTES);
     policy_route_view(p, index, &row.first);
     add_to_row(&row, c, p, &row.first, NULL);
     add_row(out, &row);
+    buf_fini(&row.others);
 }
 
 size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
@@ -297,6 +372,17 @@ static void add_member(void *owner, const char *name, struct str value)
     m->more = true;
 }
 
+static void add_reason(struct buf *out, const struct shown *s)
+{
+    struct str reason = s->usable == USABLE_UNAVAILABLE ? STR("the credential is not in this version")
+                        : s->usable == USABLE_UNCHECKED ? STR("its store is asked at the first use")
+                                                        : s->missing;
+    if (!reason.n)
+        return;
+    buf_add_z(out, ",\"reason\":");
+    encode_json(out, reason);
+}
+
 static void add_route_json(struct buf *out, const struct config *c, const struct policy *p,
                            size_t index, const struct route_state *state, struct str base,
                            struct str token)
@@ -304,9 +390,13 @@ static void add_route_json(struct buf *out, const struct config *c, const struct
     struct route_view view;
     struct route_view *v = &view;
     struct members env = {out, false};
-    struct str missing = missing_of(state, index);
+    static const char *const words[] = {[USABLE] = "ok",
+                                        [USABLE_UNCHECKED] = "unchecked",
+                                        [USABLE_UNAVAILABLE] = "unavailable",
+                                        [USABLE_MISSING] = "missing"};
     struct buf url;
     policy_route_view(p, index, v);
+    struct shown shown = shown_of(c, v, state);
     buf_init(&url, 65536);
     if (base.n && v->prefix.n) {
         buf_add_str(&url, base);
@@ -322,17 +412,9 @@ static void add_route_json(struct buf *out, const struct config *c, const struct
     buf_add_z(out, ",\"env\":{");
     route_variables(c, p, index, state, base, token, add_member, &env);
     buf_printf(out, "},\"credential\":\"%s\",\"intercept\":%s,\"endpoint_rules\":%zu",
-               !v->has_credential ? "none"
-               : v->unavailable   ? "unavailable"
-               : missing.n        ? "missing"
-                                  : "ok",
+               v->has_credential ? words[shown.usable] : "none",
                intercept_word()[1] == 'n' ? "true" : "false", route_rules(policy_route(p, v->index)));
-    if (v->unavailable) {
-        buf_add_z(out, ",\"reason\":\"the credential is not in this version\"");
-    } else if (missing.n) {
-        buf_add_z(out, ",\"reason\":");
-        encode_json(out, missing);
-    }
+    add_reason(out, &shown);
     buf_add_c(out, '}');
     buf_fini(&url);
 }

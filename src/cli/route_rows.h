@@ -17,8 +17,8 @@ void route_variables(const struct config *c, const struct policy *p, size_t inde
 
 /* "UPSTREAM | CREDS | intercept: on|off | endpoint_rules: N" (or "endpoint_policy: on"). */
 void route_row_text(struct buf *out, const struct config *c, const struct policy *p, size_t index);
-/* One row per upstream, in the order of their first routes, each after `before`; returns how many. Upstreams that the policy does not
- * let anybody reach are left out. */
+/* One row per upstream, in the order of their first routes, each after `before`; returns how many. CREDS is that of the first route that
+ * has one, and then the first few of the others that cannot be used. Upstreams that the policy does not let anybody reach are left out. */
 size_t route_rows_text(struct buf *out, const struct config *c, const struct policy *p,
                        const struct route_state *state, const char *before);
 /* The members of `routes` (audit.md), separated by commas. base: "http://ADDR:PORT", or empty where there is no URL. */

@@ -1,12 +1,13 @@
 """Secrets of the system's keyring: a real gnome-keyring, asked through the real secret-tool."""
+import json
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from gateway import Origin, one, until
+from gateway import Gateway, Origin, one, until
 from secret_service import Keyring
-from test_reverse import JSON, LOCAL, SECRET, ask, gate, service
+from test_reverse import JSON, LOCAL, SECRET, ask, gate, profile, service
 from test_sources import NEW, Picky, refused, shown
 
 SPARE = "real-spare-secret-0123"
@@ -158,6 +159,17 @@ def test_a_time_limit_that_is_no_number_is_told(tmp_path, local, ring):
 def test_case78_no_keyring_service(tmp_path, local):
     with Keyring(service=False) as ring, by_keyring(tmp_path, local, "keyring://shop/me", ring) as g:
         refused(g, "no keyring service can be reached", "DBUS_SESSION_BUS_ADDRESS")
+
+
+def test_case78_a_store_that_nobody_has_asked_is_not_called_good(tmp_path, local, ring):
+    """At start no store is asked: that may take long, and prompt. Nor is anything claimed of it."""
+    with by_keyring(tmp_path, local, "NO_SUCH_ITEM", ring) as g:
+        assert "creds: NO_SUCH_ITEM ? (asked at the first use) |" in g.banner, g.banner
+        assert f"export SVC_KEY={g.token}" in g.banner and not g.records(0, "credential")
+    p = profile(tmp_path, {"svc": service(local, credential_key="NO_SUCH_ITEM")})
+    with Gateway("-p", str(p), "--output", "json", ready='"warnings"', env=ring.env) as g:
+        (r,) = json.loads(g.banner)["routes"]
+        assert r["credential"] == "unchecked" and "first use" in r["reason"] and "SVC_KEY" in r["env"], r
 
 
 def test_case78_no_bus(tmp_path, local, ring):

@@ -273,6 +273,14 @@ def test_case78_and_79_missing_secret_is_503_and_says_what_to_do(tmp_path, local
         assert [r["target"] for r in local.seen] == ["/x"]
         assert until(lambda: "WARN credential lost: the environment variable NONO_TEST_LOST is not set" in g.stderr)
         assert "SVC_KEY=" in g.banner and "LOST_KEY=" not in g.banner
+        assert "creds: env://NONO_TEST_KEY \u2713, env://NONO_TEST_LOST \u2717 (credential_not_found) | intercept: off |" in g.banner
+
+
+def test_case78_a_row_names_every_credential_that_cannot_be_used(tmp_path, local):
+    services = {"svc": service(local)} | {f"x{i}": service(local, credential_key=f"env://NONO_TEST_X{i // 2}", env_var=f"X{i}") for i in range(14)}
+    with gate(tmp_path, services) as g:
+        lost = ", ".join(f"env://NONO_TEST_X{i} \u2717 (credential_not_found)" for i in range(5))
+        assert f"creds: env://NONO_TEST_KEY \u2713, {lost} and 2 more | intercept" in g.banner, g.banner
 
 
 def test_case6_C3_browser_guard_without_authentication(tmp_path, local):
