@@ -129,6 +129,10 @@ static void relay_upgrade(struct exchange *x, struct http_head *out)
         bad_answer(x, "the upstream's WebSocket handshake is wrong: Sec-WebSocket-Accept does not match");
         return;
     }
+    if (x->doomed) { /* denied while it was made: no tunnel begins that a reload would cut at once */
+        exchange_refuse(x, ERR_POLICY_CHANGED);
+        return;
+    }
     hop_strip(out);
     x->record.status = 101;
     x->response_started = x->record.relayed = true;

@@ -5,7 +5,8 @@ import threading
 import time
 
 import pytest
-from gateway import Gateway, Origin, connect_head, get, until
+from gateway import Gateway, Origin, connect_head, get, one, until
+from test_forward import WS, websocket
 
 
 def write(path, network, **top):
@@ -167,3 +168,35 @@ def test_a_long_list_of_path_rules_starts_and_shows_every_row(tmp_path):
     with Gateway("-p", p) as g:  # rows and rules are found, not searched for: quadratic work would not be ready in time
         assert g.banner.count("| creds: none | intercept: off | endpoint_rules: 1\n") == n
         assert f"and {n - 3} more is answered with 503" in g.banner
+
+
+def test_O1_a_websocket_that_a_reload_denies_in_its_handshake_does_not_begin(tmp_path):
+    """And a second reload that allows it again finds no tunnel that was denied (it crashed on one)."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def late(conn, o):
+        if conn.recv(65536).startswith(b"GET "):
+            asked.set()
+            assert answer.wait(20)
+            websocket(conn, o, b"", b"")
+
+    def reload(allowed, status):
+        write(path, {"allow_domain": allowed})
+        g.proc.send_signal(signal.SIGHUP)
+        assert until(lambda: one(g, connect_head(f"origin.test:{there.port}"), "CONNECT").status == status)
+
+    path = tmp_path / "p.json"
+    p = write(path, {"allow_domain": ["127.0.0.0/8", "origin.test"]})
+    with Origin(late) as there, Gateway("-p", p, "--workers", "1", "--drain-timeout", "30", auth=False) as g:
+        request = get(f"http://origin.test:{there.port}/ws", extra=WS + "Accept: application/json\r\n")
+        with g.connect() as c:
+            c.send(request)
+            assert asked.wait(20)
+            reload(["127.0.0.0/8"], 403)
+            answer.set()
+            a = c.response()
+            assert a.status == 403 and json.loads(a.body)["error"] == "policy_changed", a
+        reload(["127.0.0.0/8", "origin.test"], 200)
+        with g.connect() as c:
+            c.send(request)
+            assert c.head().status == 101
