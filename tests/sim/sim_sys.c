@@ -242,10 +242,11 @@ static void driver_wait(struct loop_driver *base, struct loop *loop, uint64_t ma
     static int fds[MAX_DESCRIPTORS];
     struct sim_driver *d = driver_from(base);
     unsigned n = 0, top = sim_net_top();
+    uint64_t since = loop_now(loop); /* max_wait_ns counts from the turn before: it may have slept on */
     loop_woke(loop);
     d->busy = max_wait_ns == 0 || d->woken;
     d->woken = false;
-    d->until = max_wait_ns == LOOP_FOR_EVER ? UINT64_MAX : world.now + max_wait_ns;
+    d->until = max_wait_ns == LOOP_FOR_EVER ? UINT64_MAX : since + max_wait_ns;
     ASSERT(top <= MAX_DESCRIPTORS);
     for (unsigned fd = 0; fd < top; fd++)
         if (sim_net_watch((int)fd))
