@@ -6,22 +6,16 @@
 #include "audit/record.h"
 #include "base/mem.h"
 #include "credential/table.h"
-#include "net/sockaddr.h"
-#include "net/stream_tcp.h"
-#include "proxy/session.h"
 #include "sys/clock.h"
-#include "sys/sock.h"
-#include "upstream/pool.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { N_POLICIES = 5 };
 static struct writer *writer;
-static struct runtime *runtimes[N_POLICIES];
-static unsigned all_heads, all_relayed, all_tunnels, all_records, all_keyed, all_refused_keys, all_runs;
+static unsigned all_heads, all_relayed, all_tunnels, all_records, all_keyed, all_refused_keys,
+    all_runs, all_asked, all_granted, all_upgrades, all_cuts, all_limited;
 
 void broken(struct world *w, const char *what, const char *detail)
 {
@@ -31,45 +25,7 @@ void broken(struct world *w, const char *what, const char *detail)
     w->broken = true;
 }
 
-/* --- audit --- */
-
-static void read_records(struct world *w)
-{
-    const char *p;
-    size_t n;
-    while (w->worker->audit && queue_peek(w->worker->audit, &p, &n)) {
-        struct str rest = str_of(p, n), line;
-        while (str_next(&rest, '\n', &line)) {
-            static const char key[] = "\"request_id\":\"";
-            const char *at = line.n ? memmem(line.p, line.n, key, sizeof key - 1) : NULL;
-            if (!at)
-                continue;
-            w->ids = sim_grow(w->ids, (w->records + 1) * sizeof w->ids[0]);
-            if (w->verbose)
-                printf("%.*s\n", (int)line.n, line.p);
-            char *id = w->ids[w->records++];
-            snprintf(id, 24, "%.*s", (int)strcspn(at + sizeof key - 1, "\""), at + sizeof key - 1);
-            if (memmem(line.p, line.n, TOKEN, sizeof TOKEN - 1))
-                broken(w, "the token is in a record", "");
-            key_absent(w, line, "a record");
-        }
-        sim_note(p, n);
-        queue_done(w->worker->audit, n);
-    }
-}
-
-static void read_told(struct world *w)
-{
-    const char *p;
-    size_t n;
-    while (queue_peek(w->told, &p, &n)) {
-        key_absent(w, str_of(p, n), "a record of the broker");
-        if (w->verbose)
-            printf("%.*s", (int)n, p);
-        sim_note(p, n);
-        queue_done(w->told, n);
-    }
-}
+/* --- the world --- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -93,26 +49,21 @@ static void check_records(struct world *w)
         printf("seed %" PRIu64 ": %s, digest %016" PRIx64 "\n", w->seed, text, sim_digest());
 }
 
-/* --- the world --- */
-
 static void after_turn(void *owner)
 {
     struct world *w = owner;
-    read_records(w);
-    read_told(w);
-    if (chunk_pool_out(w->worker->chunks) > 8u * (w->n_clients + 4u) * 4u)
-        broken(w, "more chunks are out than the budget has", "");
+    gate_read_records(w);
+    for (unsigned i = 0; i < w->n_workers; i++)
+        if (chunk_pool_out(w->workers[i]->chunks) > 8u * (w->n_clients + 4u) * 4u)
+            broken(w, "more chunks are out than the budget has", "");
     if (w->oom && sim_chance(20))
         mem_fail_after((int64_t)sim_below(60), false);
 }
 
-static void reload(void *owner)
+void gate_run(struct world *w, uint64_t seconds, const char *when)
 {
-    struct world *w = owner;
-    struct runtime *r = runtimes[sim_below(N_POLICIES)];
-    w->no_auth |= r->clients.auth_off;
-    if (!w->ending)
-        worker_reload(w->worker, runtime_ref(r));
+    if (sim_run(seconds * 1000 * NS_PER_MS, after_turn, w) == SIM_SPINS)
+        broken(w, "the loop spins", when);
 }
 
 static void jump_clock(void *owner)
@@ -121,105 +72,23 @@ static void jump_clock(void *owner)
     sim_jump_wall((int64_t)sim_below(7200000) - 3600000);
 }
 
-static bool start_broker(struct world *w)
+static bool is_done(const struct browser *c)
 {
-    static char *environment[] = {(char *)"PATH=/world", (char *)"NONO_PROXY_PASS=" TOKEN, NULL};
-    w->told = queue_new();
-    struct broker_env env = {.control = w->control, .audit = w->told, .envp = environment};
-    return w->told && !broker_new(&env, &w->broker) && !broker_learn(w->broker, &w->runtime->config);
-}
-
-static bool start_world(struct world *w)
-{
-    static const uint8_t v4[4] = {127, 0, 0, 1};
-    struct sock_listen_options o = {.backlog = 64};
-    int os_errno;
-    w->point = (struct listen_point){.name = STR("127.0.0.1:8080"),
-                                     .address = address_from_bytes(ADDRESS_V4, v4),
-                                     .port = PORT_GATEWAY};
-    w->shared = (struct shared){.points = &w->point,
-                                .n_points = 1,
-                                .writer = writer,
-                                .workers = &w->worker,
-                                .n_workers = 1,
-                                .drain_timeout_ms = LIMIT_TIMEOUT_DRAIN,
-                                .max_connections = !w->calm && sim_chance(100) ? 3 : 0};
-    atomic_store(&w->shared.next_id, 1);
-    struct sock_addr at = sockaddr_from_address(&w->point.address, PORT_GATEWAY);
-    if (sim_loop_new(&w->loop) || sim_loop_new(&w->control) ||
-        sock_listen(&at, &o, &w->listener, &os_errno))
-        return false;
-    w->runtime = runtimes[sim_below(N_POLICIES)];
-    if (!start_broker(w))
-        return false;
-    w->shared.control = w->control;
-    w->shared.broker = w->broker;
-    w->no_auth = w->runtime->clients.auth_off;
-    if (worker_new(&w->shared, 0, w->loop, w->runtime, &w->worker))
-        return false;
-    w->worker->audit = queue_new();
-    return w->worker->audit && !worker_listen(w->worker, w->listener, 0);
-}
-
-static void run(struct world *w, uint64_t seconds, const char *when)
-{
-    if (sim_run(seconds * 1000 * NS_PER_MS, after_turn, w) == SIM_SPINS)
-        broken(w, "the loop spins", when);
-}
-
-static void check_nothing_left(struct world *w, const char *when)
-{
-    struct worker *k = w->worker;
-    char text[160];
-    unsigned sessions = atomic_load(&k->n_sessions);
-    size_t chunks = chunk_pool_out(k->chunks), idle = pool_idle(k->pool),
-           streams = stream_tcp_open_count();
-    snprintf(text, sizeof text,
-             "%s: %u sessions, %zu sessions and %zu exchanges of the slabs, %zu chunks, %zu idle, "
-             "%zu streams",
-             when, sessions, slab_out(k->sessions), slab_out(k->exchanges), chunks, idle, streams);
-    if (sessions || slab_out(k->sessions) || slab_out(k->exchanges) || chunks || idle || streams ||
-        atomic_load(&w->shared.connections))
-        broken(w, "something is left", text);
+    if (c->closing && c->answered && !c->tag)
+        return true; /* refused, and what was sent behind it with it */
+    return c->sent && (c->tunnel ? c->got == c->tunnel_len : c->answered == c->sent);
 }
 
 static void check_all_answered(struct world *w)
 {
+    char text[64];
     for (unsigned i = 0; i < w->n_clients; i++) {
         const struct browser *c = &w->clients[i];
-        bool done = c->tunnel ? c->got == c->tunnel_len : c->answered == c->sent;
-        if (!c->sent || !done)
-            broken(w, c->tunnel ? "a tunnel lost bytes" : "a request was never answered",
-                   c->steps[c->answered].name);
+        if (is_done(c))
+            continue;
+        snprintf(text, sizeof text, "tag %u", c->steps[c->answered].tag);
+        broken(w, c->tunnel ? "a tunnel lost bytes" : "a request was never answered", text);
     }
-}
-
-static void end_world(struct world *w)
-{
-    w->ending = true;
-    mem_fail_after(-1, false);
-    w->oom = false;
-    worker_drain(w->worker);
-    run(w, 12, "in drain");
-    worker_end_all(w->worker);
-    run(w, 1, "at the end");
-    read_records(w);
-    struct queue *audit = w->worker->audit;
-    pool_free(w->worker->pool); /* what is idle may stay until now */
-    w->worker->pool = pool_new(w->loop);
-    run(w, 1, "at the end");
-    check_nothing_left(w, "at the end");
-    worker_free(w->worker);
-    queue_free(audit);
-    sock_close(w->listener);
-    (void)sim_run(1000 * NS_PER_MS, NULL, NULL); /* its last words to the broker */
-    broker_free(w->broker);
-    read_told(w);
-    queue_free(w->told);
-    loop_free(w->loop);
-    loop_free(w->control);
-    if (sim_open_descriptors())
-        broken(w, "descriptors are left open", "");
 }
 
 static void actors_leave(struct world *w)
@@ -228,6 +97,7 @@ static void actors_leave(struct world *w)
         sim_reset(&w->clients[i].peer);
     for (unsigned i = 0; i < w->n_servers; i++)
         sim_reset(&w->servers[i]->peer);
+    ask_leave(w);
 }
 
 static void forget_actors(struct world *w)
@@ -239,6 +109,8 @@ static void forget_actors(struct world *w)
         sim_free(w->servers[i]);
     }
     sim_free(w->ids);
+    sim_free(w->counted);
+    ask_forget(w);
 }
 
 static struct sim_faults draw_faults(bool calm)
@@ -259,6 +131,61 @@ static struct sim_faults draw_faults(bool calm)
     return f;
 }
 
+/* Who comes, and what happens when. */
+static void plan_world(struct world *w)
+{
+    w->n_clients = 1 + (unsigned)sim_below(CLIENTS);
+    w->oom = !w->calm && sim_chance(150);
+    for (unsigned i = 0; i < w->n_clients; i++)
+        plan_client(w, &w->clients[i]);
+    keys_begin(w);
+    for (unsigned n = sim_chance(400) ? 1 + (unsigned)sim_below(RELOADS) : 0; n; n--)
+        sim_after(sim_below(6000) * NS_PER_MS, gate_reload, w);
+    w->jumps = sim_chance(200);
+    if (w->jumps)
+        sim_after(sim_below(6000) * NS_PER_MS, jump_clock, w);
+}
+
+static void check_world(struct world *w, bool whole)
+{
+    check_records(w);
+    rate_check(w);
+    ask_check(w, whole);
+}
+
+static void add_up(const struct world *w)
+{
+    all_heads += w->heads_sent;
+    all_relayed += w->relayed;
+    all_tunnels += w->tunnels;
+    all_records += w->records;
+    all_keyed += w->keyed;
+    all_refused_keys += w->refused_keys;
+    all_runs += w->helper_runs;
+    all_asked += w->asked;
+    all_granted += w->granted;
+    all_upgrades += w->upgrades;
+    all_cuts += w->cuts;
+    all_limited += w->limited;
+}
+
+static void live(struct world *w)
+{
+    bool cut_short = !w->calm && sim_chance(300), oom;
+    plan_world(w);
+    oom = w->oom;
+    gate_run(w, cut_short ? sim_below(8) : 4 * 3600, "on its way");
+    mem_fail_after(-1, false);
+    if (!cut_short)
+        gate_check_empty(w, "after four hours");
+    if (w->calm)
+        check_all_answered(w);
+    w->oom = false;
+    gate_end(w);
+    w->oom = oom;
+    check_world(w, !cut_short);
+}
+
 /* True when every invariant held. */
 static bool run_world(uint64_t seed, bool verbose, uint64_t *ret_digest)
 {
@@ -273,36 +200,11 @@ static bool run_world(uint64_t seed, bool verbose, uint64_t *ret_digest)
     sim_faults = draw_faults(w->calm);
     sim_on_dial(origin_dialled, w);
     sim_on_dns(origin_asked, w);
-    if (!start_world(w))
+    if (!gate_start(w, writer))
         abort();
-    w->n_clients = 1 + (unsigned)sim_below(CLIENTS);
-    w->oom = !w->calm && sim_chance(150);
-    bool oom = w->oom;
-    for (unsigned i = 0; i < w->n_clients; i++)
-        plan_client(w, &w->clients[i]);
-    keys_begin(w);
-    if (!w->calm && sim_chance(300))
-        sim_after(sim_below(6000) * NS_PER_MS, reload, w);
-    if (sim_chance(200))
-        sim_after(sim_below(6000) * NS_PER_MS, jump_clock, w);
-    bool cut_short = !w->calm && sim_chance(300);
-    run(w, cut_short ? sim_below(8) : 4 * 3600, "on its way");
-    mem_fail_after(-1, false);
-    if (!cut_short)
-        check_nothing_left(w, "after four hours");
-    if (w->calm)
-        check_all_answered(w);
-    end_world(w);
-    w->oom = oom;
-    check_records(w);
+    live(w);
     *ret_digest = sim_digest();
-    all_heads += w->heads_sent;
-    all_relayed += w->relayed;
-    all_tunnels += w->tunnels;
-    all_records += w->records;
-    all_keyed += w->keyed;
-    all_refused_keys += w->refused_keys;
-    all_runs += w->helper_runs;
+    add_up(w);
     actors_leave(w);
     sim_end();
     forget_actors(w);
@@ -316,17 +218,19 @@ static struct runtime *make_runtime(unsigned i, struct secret *token)
     struct config c;
     struct errctx ctx = {0};
     struct runtime *r = NULL;
-    static const char *const deny[] = {"denied.test", "10.66.0.0/16"};
+    static const char *const deny[] = {"denied.test", "10.66.0.0/16", "good2.test"};
+    const char *profile = i == POLICY_LESSER ? WORLDS_FOLDER "/worlds_lesser.jsonc"
+                                             : WORLDS_FOLDER "/worlds.jsonc";
     config_init(&c);
     c.no_auth = i == 2;
-    if (!setting_set(&c.profile, STR(WORLDS_PROFILE), STR("--profile")))
+    if (!setting_set(&c.profile, str_from(profile), STR("--profile")))
         abort();
-    for (size_t k = 0; k < ARRAY_LEN(deny); k++)
+    for (size_t k = 0; k < ARRAY_LEN(deny) - (i != POLICY_LESSER); k++)
         if (!settings_add(&c.deny, str_from(deny[k]), STR("--deny-domain")))
             abort();
     if (i == 1 && !settings_add(&c.allow, STR("*.test"), STR("--allow-domain")))
         abort();
-    if (i >= 3 &&
+    if ((i == 3 || i == 4) &&
         !setting_set(&c.upstream_proxy, i == 3 ? STR("10.9.0.1:3128") : STR("http://hop.test:3128"),
                      STR("--upstream-proxy")))
         abort();
@@ -352,8 +256,8 @@ static void set_up(void)
     struct secret *token = secret_new(STR(TOKEN));
     if (!token || writer_new(NULL, 0, NULL, &writer, &ctx))
         abort();
-    for (unsigned i = 0; i < N_POLICIES; i++)
-        runtimes[i] = make_runtime(i, token);
+    for (unsigned i = 0; i < POLICIES; i++)
+        world_policies[i] = make_runtime(i, token);
     secret_unref(token);
 }
 
@@ -367,15 +271,16 @@ static double seconds_now(void)
 static int finish(unsigned worlds, unsigned bad)
 {
     printf("%u worlds: %u heads, %u answers of origins, %u tunnels, %u records, %u secrets used "
-           "(%u refused, %u helper runs); answers",
+           "(%u refused, %u helper runs), %u approvals asked (%u granted), %u upgrades, %u tunnels cut, "
+           "%u over the rate; answers",
            worlds, all_heads, all_relayed, all_tunnels, all_records, all_keyed, all_refused_keys,
-           all_runs);
+           all_runs, all_asked, all_granted, all_upgrades, all_cuts, all_limited);
     for (unsigned i = 0; i < ARRAY_LEN(all_statuses); i++)
         if (all_statuses[i])
             printf(" %u x %u", i, all_statuses[i]);
     printf("\n%u worlds, %u failed\n", worlds, bad);
-    for (unsigned i = 0; i < N_POLICIES; i++)
-        runtime_unref(runtimes[i]);
+    for (unsigned i = 0; i < POLICIES; i++)
+        runtime_unref(world_policies[i]);
     writer_finish(writer);
     return bad ? 1 : 0;
 }

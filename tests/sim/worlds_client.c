@@ -8,39 +8,49 @@ enum { REPLAY_BYTES = 8000 }; /* of a request body; what is larger need not be s
 
 unsigned all_statuses[600];
 
-static const char *const prefixes[ROUTES] = {"/filed", "/helped"};
+static const char *const prefixes[ROUTES] = {"/filed", "/helped", "/rated", "/asked"};
+
+static bool is_plain(enum step_kind k)
+{
+    return k < STEP_SOCKET;
+}
 
 /* The token where this request has to show it, or another field. */
 static void credentials(const struct step *s, char *text, size_t n)
 {
     static const char *const shown[] = {"Authorization: Bearer " TOKEN, "X-Api-Key: " TOKEN};
+    bool own = s->tag / 8 % 2; /* where the route's secret goes */
     if (!s->auth)
         snprintf(text, n, "X-No-Credentials: 1\r\n");
     else if (s->route < 0 || s->tag % 8 == 0)
         snprintf(text, n, "Proxy-Authorization: Bearer %s\r\n", TOKEN);
     else
-        snprintf(text, n, "%s\r\n", shown[s->tag / 8 % 2 ? s->route : 1 - s->route]);
+        snprintf(text, n, "%s\r\n", shown[own == (s->route == ROUTE_HELPED)]);
 }
 
 /* Absolute form, or below a route's prefix; with the fields that every request has. */
-static void write_head(struct sim_peer *p, const struct step *s, const char *method,
+static void write_head(struct browser *c, const struct step *s, const char *method,
                        const char *version)
 {
+    struct sim_peer *p = &c->peer;
+    bool calm = c->world->calm;
     char auth[128], target[128];
     const char *host = s->route < 0 ? s->name : "127.0.0.1:8080";
     credentials(s, auth, sizeof auth);
     if (s->route < 0)
         snprintf(target, sizeof target, "http://%s/t/%u", s->name, s->tag);
     else
-        snprintf(target, sizeof target, "%s/t/%u", prefixes[s->route], s->tag);
-    write_text(p, "%s %s HTTP/%s\r\nHost: %s\r\n%s", method, target, version, host, auth);
+        snprintf(target, sizeof target, "%s%s/t/%u", prefixes[s->route],
+                 s->route == ROUTE_ASKED ? ask_prefixes[ask_kind(s, calm)] : "", s->tag);
+    write_text(p, "%s %s HTTP/%s\r\nHost: %s\r\n%s%s", method, target, version, host, auth,
+               s->closes ? "Connection: close\r\n" : "");
 }
 
 static void send_post(struct browser *c, const struct step *s)
 {
     struct sim_peer *p = &c->peer;
     size_t len = tag_length(s->tag + 1);
-    write_head(p, s, "POST", "1.1");
+    write_head(c, s, "POST", "1.1");
     write_text(p, "X-Length: %zu\r\n", len);
     if (s->kind == STEP_POST_CHUNKED) {
         write_text(p, "Transfer-Encoding: chunked\r\n\r\n");
@@ -64,17 +74,30 @@ static void send_connect(struct sim_peer *p, const struct step *s)
 static void send_step(struct browser *c, const struct step *s)
 {
     struct sim_peer *p = &c->peer;
+    struct sent *t = &c->world->sent[s->tag];
+    *t = (struct sent){.step = s, .by = c, .at = sim_now()};
     c->world->heads_sent++;
     c->sent++;
     switch (s->kind) {
     case STEP_GET:
     case STEP_HEAD:
-        write_head(p, s, s->kind == STEP_GET ? "GET" : "HEAD", "1.1");
+        write_head(c, s, s->kind == STEP_GET ? "GET" : "HEAD", "1.1");
         write_text(p, "\r\n");
         break;
     case STEP_OLD:
-        write_head(p, s, "GET", "1.0");
+        write_head(c, s, "GET", "1.0");
         write_text(p, "\r\n");
+        break;
+    case STEP_OLD_KEEP:
+        write_head(c, s, "GET", "1.0");
+        write_text(p, "%s\r\n", s->closes ? "" : "Connection: keep-alive\r\n");
+        break;
+    case STEP_SOCKET:
+        write_head(c, s, "GET", "1.1");
+        write_text(p,
+                   "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                   "Sec-WebSocket-Key: %s\r\n\r\n",
+                   socket_key(s->tag));
         break;
     case STEP_EXPECT:
     case STEP_POST:
@@ -93,14 +116,26 @@ static void send_step(struct browser *c, const struct step *s)
     }
 }
 
+/* Nothing goes behind these before they are answered. */
+static bool is_last_for_now(const struct step *s)
+{
+    return !s->with_next || s->closes || s->kind == STEP_CONNECT || s->kind == STEP_SOCKET ||
+           s->kind == STEP_EXPECT || s->kind == STEP_OLD || s->kind == STEP_OLD_KEEP;
+}
+
 static void send_next(struct browser *c)
 {
     while (c->sent < c->n_steps && sim_is_open(&c->peer)) {
         const struct step *s = &c->steps[c->sent];
+        if (s->kind == STEP_EXPECT && c->sent != c->answered)
+            return; /* a 100 has to be its own */
         send_step(c, s);
-        if (!s->with_next || s->kind == STEP_CONNECT || s->kind == STEP_EXPECT ||
-            s->kind == STEP_OLD)
-            return;
+        if (!is_last_for_now(s))
+            continue;
+        bool over = c->sent == c->n_steps || s->closes;
+        if (over && c->half_closes && is_plain(s->kind) && s->kind != STEP_EXPECT)
+            sim_shutdown(&c->peer);
+        return;
     }
 }
 
@@ -116,6 +151,50 @@ static bool may_be_refused(const struct step *s)
     return s->route >= 0 && sends && tag_length(s->tag + 1) > REPLAY_BYTES;
 }
 
+/* What an answer may say, whatever its origin did. */
+static void check_status(struct browser *c, const struct step *s, unsigned status, struct str head)
+{
+    struct world *w = c->world;
+    struct sent *t = &w->sent[s->tag];
+    unsigned good = s->kind == STEP_SOCKET ? 101 : 200;
+    bool limited = status == 429 && s->route == ROUTE_RATED;
+    if (w->calm && s->auth && status != good && !limited && !(status == 401 && may_be_refused(s)))
+        broken(w, "a request failed though nothing was wrong", s->name);
+    if (status == 429 && !limited)
+        broken(w, "a 429 that no rate limit says", s->name);
+    if (limited && (!str_u64(wire_field(head, "retry-after"), 3600, &t->retry_after) || !t->retry_after))
+        broken(w, "a 429 does not say when to come back", "");
+    if (status == 101 && (s->kind != STEP_SOCKET || !t->upgraded))
+        broken(w, "an upgrade that no origin granted", s->name);
+    if ((status == 101 || (status == 200 && s->kind == STEP_CONNECT)) && law_denies_now(w, s))
+        broken(w, "a tunnel begins that a reload denied", s->name);
+    if (s->closes && status != 101 && s->kind != STEP_CONNECT && !c->closing)
+        broken(w, "asked to close, and the answer does not say so", s->name);
+}
+
+/* Some stay open, so that reloads meet them. */
+static void begin_tunnel(struct browser *c, unsigned tag)
+{
+    c->world->tunnels++;
+    c->tunnel = true;
+    c->tag = tag;
+    c->tunnel_len = tag_length(tag) + 1;
+    c->lingers |= !c->world->calm && sim_chance(500);
+}
+
+/* Both sides send: each checks the other's bytes. */
+static void begin_socket(struct browser *c, const struct step *s, struct str head)
+{
+    const char *accept = socket_accept(str_from(socket_key(s->tag)));
+    if (!str_eq(wire_field(head, "sec-websocket-accept"), str_from(accept)) ||
+        !str_eq_nocase(wire_field(head, "upgrade"), STR("websocket")) ||
+        !str_eq_nocase(wire_field(head, "connection"), STR("upgrade")))
+        broken(c->world, "a 101 without its fields", "");
+    c->world->upgrades++;
+    begin_tunnel(c, s->tag + 1);
+    write_tagged(&c->peer, s->tag, 0, tag_length(s->tag) + 1);
+}
+
 static enum wire_body client_head(void *owner, struct str head)
 {
     struct browser *c = owner;
@@ -125,7 +204,7 @@ static enum wire_body client_head(void *owner, struct str head)
     struct str x = wire_field(head, "x-tag");
     if (head.n < 13 || !str_u64(str_of(head.p + 9, 3), 999, &status) || status < 100)
         broken(w, "a client got a malformed answer", "");
-    c->interim = status < 200;
+    c->interim = status < 200 && status != 101;
     if (status == 100 && c->owes_body) {
         const struct step *s = &c->steps[c->sent - 1];
         c->owes_body = false;
@@ -143,28 +222,28 @@ static enum wire_body client_head(void *owner, struct str head)
         return WIRE_BY_FIELDS;
     }
     const struct step *s = &c->steps[c->answered];
-    if (w->calm && s->auth && status != 200 && !(status == 401 && may_be_refused(s)))
-        broken(w, "a request failed though nothing was wrong", s->name);
+    check_status(c, s, (unsigned)status, head);
     key_absent(w, head, "an answer's head");
     w->relayed += x.n > 0;
     c->got = 0;
     c->tag = x.n && str_u64(x, UINT32_MAX, &tag) ? (unsigned)tag : 0;
-    if (c->tag && (c->tag != s->tag || status != 200))
+    if (c->tag && (c->tag != s->tag || (status != 200 && status != 101)))
         broken(w, "an answer went to another request", "");
     if (c->tag && !s->auth && !w->no_auth)
         broken(w, "an origin answered a client without credentials", "");
     if (s->route < 0 && !strcmp(s->name, "denied.test") && status == 200)
         broken(w, "a denied name answered", "");
     if (s->kind == STEP_CONNECT && status == 200) {
-        c->tunnel = true;
-        w->tunnels++;
-        c->tunnel_len = tag_length(s->tag) + 1;
+        begin_tunnel(c, s->tag);
         write_tagged(&c->peer, s->tag, 0, c->tunnel_len);
-        c->tag = s->tag;
         return WIRE_RAW;
     }
     if (!c->tag && status == 200)
         broken(w, "a 200 that no origin sent", "");
+    if (status == 101) {
+        begin_socket(c, s, head);
+        return WIRE_RAW;
+    }
     c->no_body = s->kind == STEP_HEAD;
     return c->no_body ? WIRE_NO_BODY : WIRE_BY_FIELDS;
 }
@@ -180,7 +259,7 @@ static void client_body(void *owner, struct str bytes)
     if (c->tunnel && c->got > c->tunnel_len)
         broken(c->world, "a tunnel made bytes of its own", "");
     if (c->tunnel && c->got == c->tunnel_len && !c->lingers)
-        sim_chance(500) ? sim_shutdown(&c->peer) : sim_close(&c->peer);
+        c->world->calm || sim_chance(500) ? sim_shutdown(&c->peer) : sim_close(&c->peer);
 }
 
 static void client_end(void *owner)
@@ -227,6 +306,9 @@ static void start_client(void *owner)
 static void leave(void *owner)
 {
     struct browser *c = owner;
+    if (!sim_is_open(&c->peer))
+        return;
+    c->left = sim_now();
     sim_chance(500) ? sim_close(&c->peer) : sim_reset(&c->peer);
 }
 
@@ -242,16 +324,12 @@ static void unpause_client(void *owner)
     sim_pause(&c->peer, false);
 }
 
-static bool is_plain(enum step_kind k)
-{
-    return k != STEP_CONNECT && k != STEP_GARBAGE && k != STEP_HALF_HEAD;
-}
-
 void plan_client(struct world *w, struct browser *c)
 {
     *c = (struct browser){.world = w,
                           .n_steps = 1 + (unsigned)sim_below(STEPS),
-                          .lingers = !w->calm && sim_chance(200)};
+                          .lingers = !w->calm && sim_chance(200),
+                          .half_closes = sim_chance(100)};
     c->peer = (struct sim_peer){
         .owner = c, .on_open = client_open, .on_bytes = client_bytes, .on_fin = client_fin};
     c->wire = (struct wire){.is_response = true,
@@ -268,9 +346,12 @@ void plan_client(struct world *w, struct browser *c)
                   : sim_chance(500) ? world_names[sim_below(4)]
                                     : world_names[sim_below(ARRAY_LEN(world_names))];
         s->tag = w->next_tag += 2;
-        s->route = is_plain(s->kind) && sim_chance(400) ? (int)sim_below(ROUTES) : -1;
+        s->route = s->kind <= STEP_SOCKET && sim_chance(500) ? (int)sim_below(ROUTES) : -1;
         s->auth = !sim_chance(50);
-        s->with_next = !w->calm && sim_chance(150);
+        s->with_next = sim_chance(150);
+        s->closes = is_plain(s->kind) && sim_chance(50);
+        if (w->calm && s->route >= ROUTE_RATED) /* whoever half-closes does not wait to be let in */
+            c->half_closes = false;
     }
     uint64_t start = sim_below(4000) * NS_PER_MS;
     sim_after(start, start_client, c);

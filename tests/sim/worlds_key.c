@@ -7,7 +7,7 @@
 
 static void key_text(const struct key *k, char *text, size_t n)
 {
-    snprintf(text, n, SECRET_MARK "%u-%u-", k->route, k->stored);
+    snprintf(text, n, SECRET_MARK "%u-%u-", k->source, k->stored);
 }
 
 /* --- sources --- */
@@ -15,9 +15,10 @@ static void key_text(const struct key *k, char *text, size_t n)
 static bool on_file(void *owner, const char *path, char *ret_text, size_t size)
 {
     struct world *w = owner;
-    const struct key *k = &w->keys[0];
-    if (strcmp(path, "/world/key") != 0)
-        broken(w, "another file was read", path);
+    unsigned source = 0;
+    if (sscanf(path, "/world/key-%u", &source) != 1 || source >= SOURCES || source == ROUTE_HELPED)
+        broken(w, "another file was read", path), source = 0;
+    const struct key *k = &w->keys[source];
     if (k->missing)
         return false;
     key_text(k, ret_text, size);
@@ -34,7 +35,7 @@ static void no_secret_in(struct world *w, char *const *texts, const char *where)
 static void on_child(void *owner, char *const *argv, char *const *envp, struct sim_child_reply *r)
 {
     struct world *w = owner;
-    const struct key *k = &w->keys[1];
+    const struct key *k = &w->keys[ROUTE_HELPED];
     no_secret_in(w, argv, "argv");
     no_secret_in(w, envp, "environment");
     if (sim_children())
@@ -99,10 +100,10 @@ void keys_begin(struct world *w)
 {
     sim_on_file(on_file, w);
     sim_on_child(on_child, w);
-    for (unsigned i = 0; i < ROUTES; i++) {
+    for (unsigned i = 0; i < SOURCES; i++) {
         struct key *k = &w->keys[i];
         uint64_t at = sim_below(6000) * NS_PER_MS;
-        *k = (struct key){.world = w, .route = i, .stored = 1, .least = 1};
+        *k = (struct key){.world = w, .source = i, .stored = 1, .least = 1};
         if (sim_chance(600))
             sim_after(at, store_new, k);
         if (w->calm)
@@ -125,8 +126,9 @@ void key_absent(struct world *w, struct str bytes, const char *where)
         broken(w, "a secret is where none may be", where);
 }
 
-/* The one secret of a head: of which route, which version. False: there is none. */
-static bool read_secret(struct world *w, struct str head, unsigned *ret_route, unsigned *ret_version)
+/* The one secret of a head: from where, which version. False: there is none. */
+static bool read_secret(struct world *w, struct str head, unsigned *ret_source,
+                        unsigned *ret_version)
 {
     const size_t mark = sizeof SECRET_MARK - 1;
     const char *at = memmem(head.p, head.n, SECRET_MARK, mark), *end = head.p + head.n;
@@ -137,15 +139,15 @@ static bool read_secret(struct world *w, struct str head, unsigned *ret_route, u
     char text[32] = "";
     size_t n = (size_t)(end - at) - mark;
     memcpy(text, at + mark, n < sizeof text - 1 ? n : sizeof text - 1);
-    return sscanf(text, "%u-%u-", ret_route, ret_version) == 2;
+    return sscanf(text, "%u-%u-", ret_source, ret_version) == 2;
 }
 
-bool key_taken(struct world *w, int route, struct str head)
+bool key_taken(struct world *w, int route, unsigned tag, struct str head)
 {
     unsigned of = 0, version = 0;
     bool has = read_secret(w, head, &of, &version);
-    struct str field = wire_field(head, route == 0 ? "authorization" : "x-api-key");
-    struct str other = wire_field(head, route == 0 ? "x-api-key" : "authorization");
+    struct str field = wire_field(head, route != ROUTE_HELPED ? "authorization" : "x-api-key");
+    struct str other = wire_field(head, route != ROUTE_HELPED ? "x-api-key" : "authorization");
     if (route < 0) {
         if (has)
             broken(w, "a secret went to another origin", "");
@@ -154,13 +156,16 @@ bool key_taken(struct world *w, int route, struct str head)
     w->keyed++;
     if (!has || !memmem(field.p, field.n, SECRET_MARK, sizeof SECRET_MARK - 1))
         broken(w, "a route's request came without its secret", "");
-    else if (of != (unsigned)route)
+    else if (of >= SOURCES || (of != (unsigned)route && !(route == ROUTE_FILED && of == SOURCE_OTHER)))
         broken(w, "a secret went to another route's upstream", "");
+    else if (!law_has_source(w, tag, of))
+        broken(w, "a secret is used that a reload took away", "");
+    of = of < SOURCES ? of : 0;
     if (other.n)
         broken(w, "the client's own credential went upstream", "");
-    if (version > w->keys[route].stored)
+    if (version > w->keys[of].stored)
         broken(w, "a secret that never was", "");
-    bool good = version >= w->keys[route].least;
+    bool good = version >= w->keys[of].least;
     w->refused_keys += !good;
     return good;
 }

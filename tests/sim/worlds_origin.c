@@ -81,17 +81,25 @@ static void server_answer(struct server *s)
     }
 }
 
+/* As servers do with connections that are kept: the gateway may have just taken it, or hold it for a request that waits. */
+static void close_idle(void *owner)
+{
+    struct server *s = owner;
+    if (s->answered && !s->ends && !s->wire.n && !s->socket && !s->echo)
+        sim_close(&s->peer);
+}
+
 static void unpause_server(void *owner)
 {
     struct server *s = owner;
     sim_pause(&s->peer, false);
 }
 
-/* The upstream proxy is asked for a tunnel: behind it is an echo. */
-static enum wire_body hop_connect(struct server *s)
+/* The upstream proxy is asked for a tunnel: behind it is an echo, or for a WebSocket its origin. */
+static enum wire_body hop_connect(struct server *s, bool plain)
 {
     unsigned how = s->world->calm ? 9 : (unsigned)sim_below(10);
-    s->echo = true;
+    s->echo = !plain || how == 1 || how == 2;
     if (how == 0) {
         write_text(&s->peer, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
         return WIRE_NO_BODY;
@@ -100,7 +108,47 @@ static enum wire_body hop_connect(struct server *s)
         sim_close(&s->peer);
     else if (how > 2) /* else silent */
         write_text(&s->peer, "HTTP/1.1 200 Connected\r\nX-Hop: 1\r\n\r\n");
-    return WIRE_RAW;
+    s->answered = true;
+    return s->echo ? WIRE_RAW : WIRE_NO_BODY;
+}
+
+/* The origin's own bytes go out with its answer. False: it refuses, as any other request. */
+static bool accept_socket(struct server *s, struct str head)
+{
+    struct world *w = s->world;
+    const char *accept = socket_accept(wire_field(head, "sec-websocket-key"));
+    if (!accept)
+        broken(w, "a WebSocket key changed on the way", "");
+    if (!accept || (s->mode != SERVE_WELL && s->mode != SERVE_EARLY && s->mode != SERVE_SHORT))
+        return false;
+    bool wrong = s->mode == SERVE_SHORT;
+    w->sent[s->tag].upgraded |= !wrong;
+    s->socket = true;
+    write_text(&s->peer,
+               "HTTP/1.1 101 Up\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Tag: %u\r\n"
+               "Sec-WebSocket-Accept: %s\r\n\r\n",
+               s->tag, wrong ? "AAAAAAAAAAAAAAAAAAAAAAAAAAA=" : accept);
+    write_tagged(&s->peer, s->tag + 1, 0, tag_length(s->tag + 1) + 1);
+    return true;
+}
+
+/* What was never sent, or is not allowed, may not come here. */
+static void check_request(struct server *s, struct str head)
+{
+    struct world *w = s->world;
+    struct sent *t = &w->sent[s->tag < TAGS ? s->tag : 0];
+    if (!s->tag || !t->at) {
+        broken(w, "an origin got a request that nobody sent", "");
+        return;
+    }
+    if (t->step->route != s->route)
+        broken(w, "a request went to another route's upstream", "");
+    if (!law_allowed(w, s->tag))
+        broken(w, "a request went upstream that every policy denies", t->step->name);
+    if (s->route == ROUTE_ASKED)
+        ask_reached(w, s->tag, head);
+    if (!t->reached)
+        t->reached = sim_now();
 }
 
 static enum wire_body server_head(void *owner, struct str head)
@@ -113,27 +161,28 @@ static enum wire_body server_head(void *owner, struct str head)
     if (memmem(head.p, head.n, "denied.test", 11))
         broken(s->world, "a denied name went to the upstream proxy", "");
     if (s->hop && str_starts(head, STR("CONNECT ")))
-        return hop_connect(s);
+        return hop_connect(s, memmem(head.p, head.n, ":80 ", 4) != NULL);
     s->no_body = str_starts(head, STR("HEAD "));
     if (at)
         tag = strtoull(at + 3, NULL, 10);
     if (len.n && !str_u64(len, UINT32_MAX, &want))
         broken(s->world, "X-Length changed on the way", "");
-    if (!tag)
-        broken(s->world, "an origin got a request that nobody sent", "");
-    s->tag = (unsigned)tag;
+    s->tag = tag < TAGS ? (unsigned)tag : 0;
+    check_request(s, head);
     s->got = 0;
     s->want = (size_t)want;
     s->answered = false;
     s->mode =
         s->world->calm || sim_chance(600) ? SERVE_WELL : (enum server_mode)sim_below(SERVE_MODES);
-    if (!key_taken(s->world, s->route, head) && s->mode != SERVE_CLOSE)
+    if (!key_taken(s->world, s->route, s->tag, head) && s->mode != SERVE_CLOSE)
         s->mode = SERVE_401;
     if (!s->world->calm && sim_chance(100)) { /* takes nothing for a while, or ever */
         sim_pause(&s->peer, true);
         if (sim_chance(700))
             sim_after(sim_below(90000) * NS_PER_MS, unpause_server, s);
     }
+    if (wire_field(head, "upgrade").n && accept_socket(s, head))
+        return WIRE_RAW;
     if (s->mode == SERVE_EARLY)
         server_answer(s);
     else if (wire_field(head, "expect").n)
@@ -163,6 +212,8 @@ static void server_end(void *owner)
         broken(s->world, "a request looked complete and was not", "");
     if (!s->answered)
         server_answer(s);
+    if (!s->world->calm && sim_chance(200))
+        sim_after(sim_below(4000) * NS_PER_MS, close_idle, s);
 }
 
 static void server_bytes(struct sim_peer *p, const char *bytes, size_t n)
@@ -177,7 +228,9 @@ static void server_bytes(struct sim_peer *p, const char *bytes, size_t n)
 static void server_fin(struct sim_peer *p)
 {
     struct server *s = p->owner;
-    if (s->echo)
+    if (s->socket && s->world->calm && s->got != tag_length(s->tag) + 1)
+        broken(s->world, "a WebSocket lost bytes on their way up", "");
+    if (s->echo || s->socket)
         sim_shutdown(p);
     else
         sim_close(p);
@@ -217,6 +270,10 @@ enum sim_reach origin_dialled(void *owner, const struct address *to, uint16_t po
                         port < PORT_ROUTE + ROUTES
                     ? port - PORT_ROUTE
                     : -1;
+    if (address_eq(to, &w->point.address) && port == PORT_HOOK) {
+        *ret_peer = ask_dialled(w);
+        return SIM_ANSWERS;
+    }
     if (forbidden(to) && route < 0)
         broken(w, "dialled an address that policy denies", "");
     if (w->n_servers == SERVERS)
