@@ -85,31 +85,6 @@ bool decode_base64(struct buf *out, struct str in)
     return true;
 }
 
-static bool is_tail(const unsigned char *p, size_t n, size_t i)
-{
-    return i < n && (p[i] & 0xc0) == 0x80;
-}
-
-/* Length of the valid UTF-8 sequence (of two bytes and more) at p, or 0. No overlong forms, no
- * surrogates. */
-static size_t utf8_length(const unsigned char *p, size_t n)
-{
-    unsigned char a = p[0];
-    if (a >= 0xc2 && a <= 0xdf)
-        return is_tail(p, n, 1) ? 2 : 0;
-    if (a >= 0xe0 && a <= 0xef) {
-        if (!is_tail(p, n, 1) || !is_tail(p, n, 2))
-            return 0;
-        return (a == 0xe0 && p[1] < 0xa0) || (a == 0xed && p[1] > 0x9f) ? 0 : 3;
-    }
-    if (a >= 0xf0 && a <= 0xf4) {
-        if (!is_tail(p, n, 1) || !is_tail(p, n, 2) || !is_tail(p, n, 3))
-            return 0;
-        return (a == 0xf0 && p[1] < 0x90) || (a == 0xf4 && p[1] > 0x8f) ? 0 : 4;
-    }
-    return 0;
-}
-
 static void json_escape(struct buf *out, unsigned code)
 {
     char six[6] = {'\\',
@@ -142,7 +117,7 @@ static void json_escape(struct buf *out, unsigned code)
 /* A byte sequence that starts with a byte >= 0x80. Returns how much of it was used. */
 static size_t json_high(struct buf *out, const unsigned char *p, size_t n)
 {
-    size_t length = utf8_length(p, n);
+    size_t length = str_utf8_length(str_of((const char *)p, n));
     if (!length) {
         buf_add(out, "\xef\xbf\xbd", 3);
         return 1;
@@ -230,6 +205,18 @@ bool decode_percent(struct buf *out, struct str in)
         i += 2;
     }
     return true;
+}
+
+char decode_percent_at(struct str text, size_t *i)
+{
+    char c = text.p[(*i)++];
+    if (c != '%' || *i + 2 > text.n)
+        return c;
+    int high = ascii_hex(text.p[*i]), low = ascii_hex(text.p[*i + 1]);
+    if (high < 0 || low < 0)
+        return c;
+    *i += 2;
+    return (char)(high << 4 | low);
 }
 
 void encode_visible(struct buf *out, struct str in)

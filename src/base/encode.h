@@ -16,5 +16,7 @@ void encode_percent(struct buf *out, struct str in) NONNULL(1);
 void encode_segment(struct buf *out, struct str in) NONNULL(1);
 /* Strict percent-decoding: false at a malformed escape. */
 bool decode_percent(struct buf *out, struct str in) MUST_CHECK NONNULL(1);
+/* Lenient, a byte at a time: the one at text.p[*i], a valid %XX read as one; *i moves behind it. */
+char decode_percent_at(struct str text, size_t *i) NONNULL(2);
 /* Peer bytes made visible: printable ASCII passes, the rest becomes \xNN. */
 void encode_visible(struct buf *out, struct str in) NONNULL(1);

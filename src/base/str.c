@@ -138,7 +138,7 @@ bool str_u64(struct str s, uint64_t max, uint64_t *ret_value)
     return true;
 }
 
-static int hex_digit(char c)
+int ascii_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -152,7 +152,7 @@ bool str_hex(struct str s, uint64_t max, uint64_t *ret_value)
     if (s.n == 0 || s.n > 16)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        int digit = hex_digit(s.p[i]);
+        int digit = ascii_hex(s.p[i]);
         if (digit < 0)
             return false;
         v = v << 4 | (unsigned)digit;
@@ -223,4 +223,39 @@ uint64_t str_hash(struct str s)
     for (int r = 0; r < 3; r++)
         sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* ---- UTF-8 (RFC 3629) ---- */
+
+static bool continues(const unsigned char *p, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return false;
+    return true;
+}
+
+size_t str_utf8_length(struct str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t n;
+    if (!s.n)
+        return 0;
+    if (p[0] < 0x80)
+        return 1;
+    n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n || !continues(p, n))
+        return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+bool str_is_utf8(struct str s)
+{
+    for (size_t i = 0, n; i < s.n; i += n)
+        if (!(n = str_utf8_length(str_of(s.p + i, s.n - i))))
+            return false;
+    return true;
 }

@@ -51,3 +51,7 @@ bool ascii_is_digit(unsigned char c);
 bool ascii_is_alpha(unsigned char c);
 bool ascii_is_ctl(unsigned char c); /* 0-31 and 127 */
 char ascii_lower(char c);
+int ascii_hex(char c); /* value of a hexadecimal digit, -1: it is none */
+/* Bytes of the UTF-8 sequence that s begins with, 0: of none. RFC 3629: shortest form, no surrogates, up to U+10FFFF. */
+size_t str_utf8_length(struct str s);
+bool str_is_utf8(struct str s); /* all of it; the empty text is */

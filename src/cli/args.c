@@ -63,7 +63,7 @@ static bool value_ok(struct scan *s, const struct option_row *row, struct str sp
         buf_add_str(s->error, spelling);
         return fail(s, " is given an empty value: give one, or leave the option out");
     }
-    if (!(row->flags & OPT_PATH) && !cli_utf8_ok(str_from(value))) {
+    if (!(row->flags & OPT_PATH) && !str_is_utf8(str_from(value))) {
         buf_add_str(s->error, spelling);
         return fail(s, ": the value is not valid UTF-8");
     }
@@ -209,7 +209,7 @@ static bool complete(struct scan *s)
 static bool utf8(struct scan *s, const char *arg)
 {
     struct str text = str_from(arg), name = str_of(arg, str_find(text, '='));
-    if (cli_utf8_ok(str_starts(text, STR("--")) ? name : text))
+    if (str_is_utf8(str_starts(text, STR("--")) ? name : text))
         return true;
     buf_add_z(s->error, "the argument ");
     cli_add_quoted(s->error, text);

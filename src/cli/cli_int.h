@@ -4,7 +4,6 @@
 
 struct command;
 
-bool cli_utf8_ok(struct str s);
 /* 'text' in quotes for messages: controls and non-ASCII escaped, cut at a readable length. */
 void cli_add_quoted(struct buf *out, struct str text);
 /* Append words with line breaks: every line begins with `indent` blanks but the first, none is

@@ -134,7 +134,7 @@ static bool gather(struct parse *p, enum option_id id, struct settings *out)
     if (!value)
         return true;
     struct str text = str_from(value), origin = str_from(name);
-    if (!(row->flags & OPT_PATH) && !cli_utf8_ok(text)) {
+    if (!(row->flags & OPT_PATH) && !str_is_utf8(text)) {
         buf_printf(p->error, "%s: the value is not valid UTF-8", name);
         return fail(p, EXIT_USAGE);
     }
@@ -350,7 +350,7 @@ static const char *wrong_pass(const struct parse *p, struct str pass)
         if (ascii_is_ctl((unsigned char)pass.p[i]))
             return ": the password holds control characters; use visible ones";
     }
-    if (!cli_utf8_ok(pass))
+    if (!str_is_utf8(pass))
         return ": the value is not valid UTF-8";
     return pass.n > PASS_MAX_BYTES ? ": the password is longer than 4096 bytes" : NULL;
 }

@@ -7,39 +7,6 @@
 
 enum { QUOTED_MAX = 120, PRINT_WAIT_MS = 2000 };
 
-/* Bytes of the UTF-8 sequence that begins at s.p[i], or 0 (RFC 3629: shortest form, no surrogates,
- * up to U+10FFFF). */
-static size_t sequence(struct str s, size_t i)
-{
-    unsigned char first = (unsigned char)s.p[i];
-    size_t n = first < 0x80   ? 1
-               : first < 0xc2 ? 0
-               : first < 0xe0 ? 2
-               : first < 0xf0 ? 3
-               : first < 0xf5 ? 4
-                              : 0;
-    if (n == 0 || n > s.n - i)
-        return 0;
-    for (size_t k = 1; k < n; k++) {
-        if (((unsigned char)s.p[i + k] & 0xc0) != 0x80)
-            return 0;
-    }
-    unsigned char second = n > 1 ? (unsigned char)s.p[i + 1] : 0;
-    bool bad = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-               (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
-    return bad ? 0 : n;
-}
-
-bool cli_utf8_ok(struct str s)
-{
-    for (size_t i = 0, n; i < s.n; i += n) {
-        n = sequence(s, i);
-        if (n == 0)
-            return false;
-    }
-    return true;
-}
-
 void cli_add_quoted(struct buf *out, struct str text)
 {
     buf_add_c(out, '\'');

@@ -19,5 +19,3 @@ struct json_tokens {
  * jansson keeps one member of a repeated key only, and an integer is 0 (jansson's are signed; the token has the value).
  * ERR_INVALID with *ret_error (the file is the caller's to fill in), ERR_NOMEM. */
 enum err jsonc_scan(struct str text, struct buf *strict, struct json_tokens *tokens, struct json_error *ret_error) MUST_CHECK;
-/* Bytes of the well-formed UTF-8 sequence at s, 0 when there is none. */
-size_t jsonc_utf8_length(struct str s);

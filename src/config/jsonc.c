@@ -58,31 +58,6 @@ static bool out_of_memory(struct scan *s)
 
 /* --- characters --- */
 
-static bool continues(const unsigned char *p, size_t n)
-{
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return false;
-    return true;
-}
-
-size_t jsonc_utf8_length(struct str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t n;
-    if (!s.n)
-        return 0;
-    if (p[0] < 0x80)
-        return 1;
-    n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < n || !continues(p, n))
-        return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 static struct str rest(const struct scan *s)
 {
     return str_of(s->p, (size_t)(s->end - s->p));
@@ -92,7 +67,7 @@ static struct str rest(const struct scan *s)
 static unsigned code_point(const struct scan *s)
 {
     const unsigned char *p = (const unsigned char *)s->p;
-    size_t n = jsonc_utf8_length(rest(s));
+    size_t n = str_utf8_length(rest(s));
     if (n < 2)
         return p[0];
     unsigned c = p[0] & (n == 2 ? 0x1fu : n == 3 ? 0x0fu : 0x07u);
@@ -175,7 +150,7 @@ static bool skip(struct scan *s)
         else if (c == ' ' || (c >= '\t' && c <= '\r'))
             s->p++;
         else if (c >= 0x80 && is_wide_blank(code_point(s)))
-            s->p += jsonc_utf8_length(rest(s));
+            s->p += str_utf8_length(rest(s));
         else if (c != '/')
             return true;
         else if (!skip_comment(s))
@@ -413,14 +388,14 @@ static struct str take_word(struct scan *s)
 {
     const char *start = s->p;
     while (at_name_byte(s))
-        s->p += jsonc_utf8_length(rest(s));
+        s->p += str_utf8_length(rest(s));
     return str_of(start, (size_t)(s->p - start));
 }
 
 static struct str word_shown(struct str word)
 {
     size_t n = 0, step;
-    while (n < word.n && (step = jsonc_utf8_length(str_of(word.p + n, word.n - n))) &&
+    while (n < word.n && (step = str_utf8_length(str_of(word.p + n, word.n - n))) &&
            n + step <= WORD_SHOWN)
         n += step;
     return str_of(word.p, n);
@@ -576,7 +551,7 @@ static bool check_utf8(struct scan *s)
 {
     struct scan at = *s;
     while (at.p < at.end) {
-        size_t n = (unsigned char)*at.p < 0x80 ? 1 : jsonc_utf8_length(rest(&at));
+        size_t n = (unsigned char)*at.p < 0x80 ? 1 : str_utf8_length(rest(&at));
         if (!n)
             return fail(s, here(&at), "save the file as UTF-8", "this is no UTF-8: byte 0x%02X",
                 (unsigned char)*at.p);

@@ -267,7 +267,7 @@ enum err capture_read(const struct capture_conf *c, struct str out, uint64_t now
         report->action = "empty_stdout";
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "the helper printed nothing");
     }
-    if (!material_utf8_ok(out)) {
+    if (!str_is_utf8(out)) {
         report->action = "non_utf8_stdout";
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE,
                        "what the helper printed is no UTF-8 text");

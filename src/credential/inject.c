@@ -1,4 +1,5 @@
 #include "credential/inject.h"
+#include "base/encode.h"
 #include "base/limits.h"
 #include "credential/inject_int.h"
 
@@ -29,33 +30,12 @@ static bool holds(struct str text, struct str token)
     return memmem(text.p, text.n, token.p, token.n) != NULL;
 }
 
-static int hex_digit(char c)
-{
-    if (ascii_is_digit((unsigned char)c))
-        return c - '0';
-    char l = ascii_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
-/* One byte at text.p[*i], a valid %XX read as one; *i moves behind it. */
-static char decoded_at(struct str text, size_t *i)
-{
-    char c = text.p[(*i)++];
-    if (c != '%' || *i + 2 > text.n)
-        return c;
-    int high = hex_digit(text.p[*i]), low = hex_digit(text.p[*i + 1]);
-    if (high < 0 || low < 0)
-        return c;
-    *i += 2;
-    return (char)(high << 4 | low);
-}
-
 /* Whether text, percent-decoded, begins with token; *ret_used is how much of it that took. */
 static bool begins_decoded(struct str text, struct str token, size_t *ret_used)
 {
     size_t i = 0;
     for (size_t k = 0; k < token.n; k++)
-        if (i >= text.n || decoded_at(text, &i) != token.p[k])
+        if (i >= text.n || decode_percent_at(text, &i) != token.p[k])
             return false;
     *ret_used = i;
     return true;
@@ -335,7 +315,7 @@ static bool stands_alone(const char *text, size_t n, size_t start, size_t end)
 static size_t beginning(struct str text, struct str token)
 {
     size_t i = 0, k = 0, next = 0;
-    while (k < token.n && i < text.n && decoded_at(text, &next) == token.p[k])
+    while (k < token.n && i < text.n && decode_percent_at(text, &next) == token.p[k])
         i = next, k++;
     return k >= LONG_TOKEN ? i : 0;
 }

@@ -131,42 +131,6 @@ bool material_equal(const struct material *a, const struct material *b)
     return true;
 }
 
-/* Bytes that follow the first one of a sequence; -1: no first byte. *ret_least is the least code
- * point that needs so many (RFC 3629). */
-static int utf8_tail(unsigned char c, uint32_t *ret_point, uint32_t *ret_least)
-{
-    static const struct {
-        unsigned char from, to, mask;
-        uint32_t least;
-    } kinds[] = {{0x00, 0x7F, 0x7F, 0}, {0xC2, 0xDF, 0x1F, 0x80}, {0xE0, 0xEF, 0x0F, 0x800},
-                 {0xF0, 0xF4, 0x07, 0x10000}};
-    for (int i = 0; i < 4; i++)
-        if (c >= kinds[i].from && c <= kinds[i].to) {
-            *ret_point = c & kinds[i].mask;
-            *ret_least = kinds[i].least;
-            return i;
-        }
-    return -1;
-}
-
-bool material_utf8_ok(struct str s)
-{
-    for (size_t i = 0; i < s.n;) {
-        uint32_t point = 0, least = 0;
-        int tail = utf8_tail((unsigned char)s.p[i++], &point, &least);
-        if (tail < 0 || (size_t)tail > s.n - i)
-            return false;
-        for (; tail > 0; tail--, i++) {
-            if (((unsigned char)s.p[i] & 0xC0) != 0x80)
-                return false;
-            point = point << 6 | ((unsigned char)s.p[i] & 0x3F);
-        }
-        if (point < least || point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF))
-            return false;
-    }
-    return true;
-}
-
 enum err material_check(struct str value, const char *what, struct errctx *ctx)
 {
     if (value.n == 0)
@@ -179,7 +143,7 @@ enum err material_check(struct str value, const char *what, struct errctx *ctx)
             return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s holds a %s", what,
                            c ? "control character" : "NUL byte");
     }
-    if (!material_utf8_ok(value))
+    if (!str_is_utf8(value))
         return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "%s is no UTF-8 text", what);
     return ERR_OK;
 }

@@ -42,8 +42,6 @@ struct material *material_copy(struct material *m) MUST_CHECK;
 struct material *material_again(const struct material *m) MUST_CHECK;
 /* Whether both yield the same bytes. */
 bool material_equal(const struct material *a, const struct material *b) MUST_CHECK;
-/* RFC 3629: no overlong forms, no surrogates. */
-bool material_utf8_ok(struct str text);
 /* Decision K4: neither empty nor with control characters (tab allowed), and UTF-8. The sentence begins with `what` and never holds any of
  * the value. */
 enum err material_check(struct str value, const char *what, struct errctx *ctx) MUST_CHECK;

@@ -23,20 +23,12 @@ static bool parse_v4(struct str text, uint8_t *ret_bytes)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char l = ascii_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 /* One group of up to four hexadecimal digits at text[*i]; the digits read are skipped. */
 static bool parse_group(struct str text, size_t *i, unsigned *ret_value)
 {
     unsigned value = 0;
     size_t start = *i;
-    for (int d; *i < text.n && *i - start < 4 && (d = hex_digit(text.p[*i])) >= 0; ++*i)
+    for (int d; *i < text.n && *i - start < 4 && (d = ascii_hex(text.p[*i])) >= 0; ++*i)
         value = value << 4 | (unsigned)d;
     *ret_value = value;
     return *i > start;

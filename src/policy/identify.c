@@ -153,29 +153,14 @@ bool phantom_in_path(struct str pattern, struct str path, size_t *ret_at, size_t
     return true;
 }
 
-static int hex_at(struct str s, size_t i)
-{
-    char c = i < s.n ? ascii_lower(s.p[i]) : 0;
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool phantom_is_param(struct str param, struct str name)
 {
-    size_t i = 0;
+    size_t i = 0, k = 0;
     if (str_eq(name, param))
         return true;
-    for (size_t k = 0; k < param.n; k++) {
-        if (i >= name.n)
-            return false;
-        int c = (unsigned char)name.p[i], high = hex_at(name, i + 1), low = hex_at(name, i + 2);
-        bool escape = c == '%' && high >= 0 && low >= 0;
-        if ((escape ? high << 4 | low : c) != (unsigned char)param.p[k])
-            return false;
-        i += escape ? 3 : 1;
-    }
-    return i == name.n;
+    while (k < param.n && i < name.n && decode_percent_at(name, &i) == param.p[k])
+        k++;
+    return k == param.n && i == name.n;
 }
 
 bool phantom_in_query(struct str param, struct str query, size_t *at, struct str *ret_value)

@@ -1,13 +1,5 @@
 #include "policy/path.h"
 
-static int hex_digit(char c)
-{
-    if (ascii_is_digit((unsigned char)c))
-        return c - '0';
-    char l = ascii_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 static enum err bad(struct errctx *ctx, const char *what)
 {
     return err_set(ctx, ERR_BAD_REQUEST, "the path holds %s, which endpoint rules do not accept",
@@ -26,8 +18,8 @@ static enum err take_byte(struct str path, size_t *i, char *ret_byte, struct err
         *ret_byte = c;
         return ERR_OK;
     }
-    int high = *i + 2 <= path.n ? hex_digit(path.p[*i]) : -1;
-    int low = high >= 0 ? hex_digit(path.p[*i + 1]) : -1;
+    int high = *i + 2 <= path.n ? ascii_hex(path.p[*i]) : -1;
+    int low = high >= 0 ? ascii_hex(path.p[*i + 1]) : -1;
     if (low < 0)
         return bad(ctx, "a malformed percent escape");
     if (high == 0 && low == 0)

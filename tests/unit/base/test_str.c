@@ -17,6 +17,30 @@ static void test_compare(void **state)
     assert_int_equal(str_cmp(STR_NULL, STR("")), 0);
 }
 
+static void test_utf8(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t first; /* length of the sequence that it begins with */
+        bool all;
+    } rows[] = {
+        {"a\xc3\xa9", 1, true},        {"\xc3\xa9x", 2, true},        {"\xe2\x82\xac", 3, true},
+        {"\xf0\x9f\x92\xa9", 4, true}, {"\xef\xbf\xbf", 3, true},    {"\xf4\x8f\xbf\xbf", 4, true},
+        {"a\xff", 1, false},           {"\x80", 0, false},           {"\xc0\x80", 0, false},
+        {"\xc1\xbf", 0, false},        {"\xe0\x9f\xbf", 0, false},   {"\xed\xa0\x80", 0, false},
+        {"\xf0\x8f\xbf\xbf", 0, false}, {"\xf4\x90\x80\x80", 0, false}, {"\xf5\x80\x80\x80", 0, false},
+        {"\xe2\x82", 0, false},        {"\xc3", 0, false},           {"\xc3(", 0, false},
+    };
+    (void)state;
+    assert_true(str_is_utf8(STR("")));
+    assert_int_equal(str_utf8_length(STR("")), 0);
+    assert_int_equal(str_utf8_length(str_of("\0", 1)), 1);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(str_utf8_length(str_from(rows[i].text)), rows[i].first);
+        assert_int_equal(str_is_utf8(str_from(rows[i].text)), rows[i].all);
+    }
+}
+
 static void test_ends(void **state)
 {
     (void)state;
@@ -136,7 +160,7 @@ static void test_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compare), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_compare), cmocka_unit_test(test_ends), cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_find),    cmocka_unit_test(test_next),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_classes),
         cmocka_unit_test(test_hash),
