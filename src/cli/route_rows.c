@@ -123,10 +123,8 @@ static bool asked_at_first_use(struct str reference)
 {
     enum reference_scheme scheme;
     struct errctx why = {0};
-    if (reference_parse(reference, &scheme, &why))
-        return false;
-    return scheme == REFERENCE_KEYRING || scheme == REFERENCE_OP || scheme == REFERENCE_BW ||
-           scheme == REFERENCE_APPLE;
+    return !reference_source(reference, &scheme, &why) && scheme != REFERENCE_CMD &&
+           !reference_at_hand(scheme);
 }
 
 static struct shown shown_of(const struct config *c, const struct route_view *v,

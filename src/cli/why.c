@@ -8,6 +8,7 @@
 #include "cli/question.h"
 #include "cli/resolve_host.h"
 #include "cli/route_rows.h"
+#include "config/reference.h"
 #include "policy/overlap.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -81,18 +82,19 @@ static void PRINTF_LIKE(2, 3) add_note(struct more *m, const char *format, ...)
 /* Whether the secret is within reach where `why` runs, without reading it: the gateway may run elsewhere. */
 static void note_secret(struct more *m, const struct service_conf *s)
 {
-    struct str key = s->credential_key;
+    struct str rest = reference_rest(s->credential_key);
+    enum reference_scheme source;
+    struct errctx why = {0};
     char name[NOTE_BYTES];
-    bool env = str_starts(key, STR("env://")), file = str_starts(key, STR("file://"));
-    size_t cut = env ? 6 : 7;
-    if ((!env && !file) || key.n - cut >= sizeof(name))
+    if (reference_source(s->credential_key, &source, &why) || !reference_at_hand(source) ||
+        rest.n >= sizeof(name))
         return;
-    memcpy(name, key.p + cut, key.n - cut);
-    name[key.n - cut] = 0;
-    if (env && !getenv(name))
+    memcpy(name, rest.p, rest.n);
+    name[rest.n] = 0;
+    if (source == REFERENCE_ENV && !getenv(name))
         add_note(m, "the variable %s is not set here: a gateway that runs without it answers with 503",
                  name);
-    else if (file && access(name, R_OK))
+    else if (source == REFERENCE_FILE && access(name, R_OK))
         add_note(m, "the file of its secret cannot be read here (%s): a gateway that cannot either "
                     "answers with 503",
                  err_errno_text(errno));

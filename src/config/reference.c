@@ -336,6 +336,28 @@ enum err path_expand(struct str path, struct buf *out, struct errctx *ctx)
     return ERR_OK;
 }
 
+enum err reference_source(struct str text, enum reference_scheme *ret_scheme, struct errctx *ctx)
+{
+    struct errctx why = {0};
+    if (!reference_parse(text, ret_scheme, &why))
+        return ERR_OK;
+    if (!text.n || memmem(text.p, text.n, "://", 3))
+        return err_set(ctx, ERR_INVALID, "%s", why.text);
+    *ret_scheme = REFERENCE_KEYRING;
+    return ERR_OK;
+}
+
+bool reference_at_hand(enum reference_scheme scheme)
+{
+    return scheme == REFERENCE_ENV || scheme == REFERENCE_FILE;
+}
+
+struct str reference_rest(struct str text)
+{
+    size_t colon = str_find(text, ':');
+    return has_scheme(text) ? str_of(text.p + colon + 3, text.n - colon - 3) : text;
+}
+
 /* ---- as messages show it ---- */
 
 /* Where the secret part of what follows the scheme begins; its end for a reference that has none. */
@@ -351,11 +373,9 @@ static size_t secret_part(struct str scheme, struct str path)
 
 void reference_redact(struct buf *out, struct str reference)
 {
-    size_t n = 0;
-    while (n + 3 <= reference.n && memcmp(reference.p + n, "://", 3) != 0)
-        n++;
-    n = n + 3 <= reference.n ? n + 3 : 0;
-    struct str scheme = str_of(reference.p, n), rest = str_of(reference.p + n, reference.n - n);
+    struct str rest = reference_rest(reference);
+    size_t n = reference.n - rest.n;
+    struct str scheme = str_of(reference.p, n);
     struct str path = str_of(rest.p, str_find(rest, '?'));
     if (n == 0 || str_eq(scheme, STR("env://")) || str_eq(scheme, STR("cmd://"))) {
         buf_add_str(out, reference);

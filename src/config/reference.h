@@ -9,6 +9,13 @@ enum reference_scheme {
 };
 /* ERR_INVALID with a sentence: which rule of its scheme it breaks. */
 enum err reference_parse(struct str text, enum reference_scheme *ret_scheme, struct errctx *ctx) MUST_CHECK;
+/* What a configured credential is read from: as reference_parse, but any bare name is a keyring account, also one that a profile may not
+ * write (the built-in `google-ai`). */
+enum err reference_source(struct str text, enum reference_scheme *ret_scheme, struct errctx *ctx) MUST_CHECK;
+/* Whether that tells its value at once: nothing is run and nobody is disturbed to read it. */
+bool reference_at_hand(enum reference_scheme scheme);
+/* What follows the scheme: a variable's name, a file's path, …; a bare name whole. */
+struct str reference_rest(struct str text);
 /* A reference as messages show it, without what tells where the secret lies: op://V/I/<redacted>, bw://<redacted>/FIELD,
  * keyring://SERVICE/<redacted>?decode=go-keyring, file:///dir/[REDACTED] (config.md 8.7). Bytes are not made visible. */
 struct buf;

@@ -210,10 +210,10 @@ static enum err source_watch(struct source *s)
 }
 
 static enum err source_make(struct broker *b, const struct credential *c, struct str key,
-                            struct source **ret_source, struct errctx *ctx)
+                            struct source **ret_source)
 {
     struct source *s = NULL;
-    enum err e = source_new(c, key, &b->helpers, &s, ctx);
+    enum err e = source_new(c, key, &b->helpers, &s);
     if (e)
         return e;
     s->broker = b;
@@ -256,7 +256,7 @@ static enum err source_get(struct broker *b, const struct credential *c, struct 
     }
     sources_sweep(b);
     if (!s)
-        e = source_make(b, c, buf_str(&key), &s, ctx);
+        e = source_make(b, c, buf_str(&key), &s);
     buf_fini(&key);
     if (e)
         return e;

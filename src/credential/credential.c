@@ -66,11 +66,9 @@ static void show(struct credential *c)
 
 static bool is_once(const struct credential *c)
 {
-    struct str key = c->conf->credential_key;
-    if (str_starts(key, STR("cmd://")))
+    if (c->source == REFERENCE_CMD)
         return c->capture && c->capture->ttl_ms == 0;
-    return c->conf->cache_ttl_ms == 0 && !str_starts(key, STR("env://")) &&
-           !str_starts(key, STR("file://"));
+    return c->conf->cache_ttl_ms == 0 && !reference_at_hand(c->source);
 }
 
 enum err credential_init(struct credential *c, const struct service_conf *conf,
@@ -80,11 +78,13 @@ enum err credential_init(struct credential *c, const struct service_conf *conf,
     *c = (struct credential){.id = conf->name, .conf = conf};
     c->gone = conf->kind != SERVICE_KEY || key.n == 0;
     show(c);
-    if (!c->gone && str_starts(key, STR("cmd://")))
-        c->capture = find_capture(config, str_of(key.p + 6, key.n - 6));
+    struct errctx why = {0};
+    if (!c->gone && reference_source(key, &c->source, &why))
+        return err_set(ctx, ERR_INVALID, "credential_key of %.*s: %s", STR_ARG(c->id), why.text);
+    if (c->source == REFERENCE_CMD)
+        c->capture = find_capture(config, reference_rest(key));
     c->once = is_once(c);
     if (c->capture && c->capture->cache_path_regex.n) {
-        struct errctx why = {0};
         enum err e = regex_new(c->capture->cache_path_regex, &c->scope, &why);
         if (e)
             return err_set(ctx, e, "cache_path_regex of credential_capture.%.*s: %s",

@@ -118,9 +118,8 @@ struct source {
     size_t n_entries;
     struct config store;         /* memory of the texts */
 };
-/* A source without entries or watch. ERR_CREDENTIAL_UNAVAILABLE with a sentence (a reference nobody understands), ERR_NOMEM. */
-enum err source_new(const struct credential *c, struct str key, const struct helper_env *env, struct source **ret_source,
-                    struct errctx *ctx) MUST_CHECK;
+/* A source without entries or watch. ERR_NOMEM. */
+enum err source_new(const struct credential *c, struct str key, const struct helper_env *env, struct source **ret_source) MUST_CHECK;
 void source_free(struct source *s); /* its entries have gone */
 char *source_path(const struct source *s) MUST_CHECK; /* of a file:// source; mem_free */
 

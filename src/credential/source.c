@@ -46,30 +46,13 @@ static bool take_capture(struct source *s, const struct capture_conf *c)
     return ok;
 }
 
-/* Bare names are keyring accounts, also those that a profile may not write (`google-ai`). */
-static enum err find_kind(struct str reference, enum reference_scheme *ret_scheme,
-                          struct errctx *ctx)
-{
-    struct errctx why = {0};
-    if (!reference_parse(reference, ret_scheme, &why))
-        return ERR_OK;
-    if (reference.n && !memmem(reference.p, reference.n, "://", 3)) {
-        *ret_scheme = REFERENCE_KEYRING;
-        return ERR_OK;
-    }
-    return err_set(ctx, ERR_CREDENTIAL_UNAVAILABLE, "credential_key: %s", why.text);
-}
-
 static bool fill(struct source *s, const struct credential *c, struct str key)
 {
     bool ok = true;
     s->id = take(s, c->id, &ok);
     s->reference = take(s, c->conf->credential_key, &ok);
     s->key = take(s, key, &ok);
-    size_t colon = str_find(s->reference, ':');
-    bool bare = !memmem(s->reference.p ? s->reference.p : "", s->reference.n, "://", 3);
-    s->rest = bare ? s->reference
-                   : str_of(s->reference.p + colon + 3, s->reference.n - colon - 3);
+    s->rest = reference_rest(s->reference);
     if (c->capture)
         ok &= take_capture(s, c->capture);
     s->once = c->once;
@@ -80,12 +63,8 @@ static bool fill(struct source *s, const struct credential *c, struct str key)
 }
 
 enum err source_new(const struct credential *c, struct str key, const struct helper_env *env,
-                    struct source **ret_source, struct errctx *ctx)
+                    struct source **ret_source)
 {
-    enum reference_scheme scheme;
-    enum err e = find_kind(c->conf->credential_key, &scheme, ctx);
-    if (e)
-        return e;
     struct source *s = mem_zalloc(sizeof(*s));
     if (!s)
         return ERR_NOMEM;
@@ -94,7 +73,7 @@ enum err source_new(const struct credential *c, struct str key, const struct hel
     list_init(&s->entry_list);
     list_init(&s->node);
     s->env = env;
-    s->kind = source_kind_of(scheme);
+    s->kind = source_kind_of(c->source);
     if (!s->kind || !fill(s, c, key)) {
         source_free(s);
         return ERR_NOMEM;

@@ -171,7 +171,7 @@ static bool stays_so(const struct exchange *x, enum err e)
     const struct credential *c = x->request->credential;
 
     if (e == ERR_CREDENTIAL_UNAVAILABLE) /* not in this version, or read at start only */
-        return !c || str_starts(c->conf->credential_key, STR("env://"));
+        return !c || c->source == REFERENCE_ENV;
     return e == ERR_NOT_INTERCEPTED;
 }
 

@@ -294,12 +294,6 @@ static enum err look_at_head(struct exchange *x)
     return inject_look(&x->runtime->clients, r->credential, &head, &r->err);
 }
 
-/* Nothing is run and nobody disturbed to read it. */
-static bool is_at_hand(const struct credential *c)
-{
-    return str_starts(c->conf->credential_key, STR("env://")) || str_starts(c->conf->credential_key, STR("file://"));
-}
-
 enum err secret_foresee(struct exchange *x)
 {
     struct request *r = x->request;
@@ -309,7 +303,7 @@ enum err secret_foresee(struct exchange *x)
         return e;
     if (known_bad(x))
         return ERR_CREDENTIAL_UNAVAILABLE;
-    if (!is_at_hand(r->credential))
+    if (!reference_at_hand(r->credential->source))
         return ERR_OK;
     e = secret_get(x);
     if (e == ERR_OK) { /* who is asked may take his time: then it is read anew */

@@ -308,6 +308,40 @@ static void test_redaction(void **state) /* section 8.7 */
     }
 }
 
+static void test_source(void **state)
+{
+    static const struct {
+        const char *text, *rest;
+        enum reference_scheme scheme;
+        bool at_hand;
+    } rows[] = {
+        {"env://NAME", "NAME", REFERENCE_ENV, true},
+        {"file:///run/key", "/run/key", REFERENCE_FILE, true},
+        {"openai", "openai", REFERENCE_KEYRING, false},
+        {"google-ai", "google-ai", REFERENCE_KEYRING, false}, /* no name for a profile, but a built-in's */
+        {"keyring://shop/me", "shop/me", REFERENCE_KEYRING, false},
+        {"op://v/i/f", "v/i/f", REFERENCE_OP, false},
+        {"cmd://helper", "helper", REFERENCE_CMD, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        enum reference_scheme scheme = REFERENCE_APPLE;
+        struct errctx why = {0};
+        struct str rest = reference_rest(str_from(rows[i].text));
+        assert_int_equal(reference_source(str_from(rows[i].text), &scheme, &why), ERR_OK);
+        assert_int_equal(scheme, rows[i].scheme);
+        assert_int_equal(reference_at_hand(scheme), rows[i].at_hand);
+        assert_true(str_eq(rest, str_from(rows[i].rest)));
+    }
+    static const char *const none[] = {"", "vault://x", "env://", "file://relative"};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        enum reference_scheme scheme = REFERENCE_APPLE;
+        struct errctx why = {0};
+        assert_int_equal(reference_source(str_from(none[i]), &scheme, &why), ERR_INVALID);
+        assert_true(why.text[0] && scheme == REFERENCE_APPLE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,7 +349,7 @@ int main(void)
         cmocka_unit_test(test_durations),  cmocka_unit_test(test_paths),
         cmocka_unit_test(test_overlaps),   cmocka_unit_test(test_good_no_proxy),
         cmocka_unit_test(test_upstreams),  cmocka_unit_test(test_allow_urls),
-        cmocka_unit_test(test_builtins),  cmocka_unit_test(test_redaction),
+        cmocka_unit_test(test_builtins),  cmocka_unit_test(test_redaction), cmocka_unit_test(test_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
